@@ -1,0 +1,67 @@
+# `make` lists the targets. Nothing but Python 3.11-3.13 with venv and make is needed beforehand.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+STORE ?= sqlite:///var/newsbert.sqlite
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all check format bench train-sample train-bundle clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/installed-service: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the service (a minute or two, once)"
+	@$(PIP) --editable '.[service]'
+	@touch $@
+
+$(VENV)/installed-all: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing service, training, export and development tools (a few minutes, once)"
+	@$(PIP) --editable '.[service,training,export,dev]'
+	@touch $@ $(VENV)/installed-service
+
+run: $(VENV)/installed-service ## serve the bundled student and the sample catalogue on 127.0.0.1:8000
+	@mkdir -p var
+	@$(BIN)/newsbert refresh samples/articles.jsonl --behaviors samples/mind/train/behaviors.tsv --store $(STORE)
+	@exec $(BIN)/newsbert serve --store $(STORE) --port $(PORT)
+
+test: check ## install everything, check and test it; Redis tests on a real redis-server
+	@$(BIN)/python -m pytest -m 'not slow and not cluster'
+
+test-all: check ## test, more kills, Redis Cluster (up to an hour)
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/installed-all ## formatting, lint, types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+format: $(VENV)/installed-all ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/installed-all ## measure and write benchmarks/results/
+	@$(BIN)/python -m benchmarks.encoder
+	@$(BIN)/python -m benchmarks.service
+
+train-sample: $(VENV)/installed-all ## a quick model from samples/ alone, exported to var/sample-bundle
+	@$(BIN)/newsbert train --config training/configs/sample.toml --train samples/mind/train --dev samples/mind/dev --out runs/sample
+	@$(BIN)/newsbert export runs/sample --dev samples/mind/dev --out var/sample-bundle
+	@$(BIN)/newsbert evaluate var/sample-bundle --mind samples/mind/dev
+
+train-bundle: $(VENV)/installed-all ## rebuild bundles/newsbert from the data at DATA=DIR (resumes; about an hour)
+	@test -d "$(DATA)/mind/train" || { echo "usage: make train-bundle DATA=DIR [TEACHER=DIR_OR_HUB_ID]" >&2; exit 2; }
+	@$(BIN)/newsbert train --config training/configs/bundle.toml --train $(DATA)/mind/train --dev $(DATA)/mind/dev \
+	  --topics $(DATA)/topics/huffpost.jsonl --topics $(DATA)/topics/tagmynews.tsv --search $(DATA)/search \
+	  --out runs/bundle --resume $(if $(TEACHER),--teacher $(TEACHER))
+	@$(BIN)/newsbert export runs/bundle --dev $(DATA)/mind/dev --out bundles/newsbert
+
+clean: ## remove what was built and run, keep the environment
+	@rm -rf var build .mypy_cache .ruff_cache .pytest_cache

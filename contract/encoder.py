@@ -1,0 +1,82 @@
+"""Run a bundle's graphs on ONNX Runtime, which is imported only when an encoder is built."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.article import Mask, Vectors
+from contract.bundle import CLICK_MODEL, NEWS_ENCODER, TOKENIZER, USER_ENCODER, Bundle
+from contract.scoring import ClickModel
+from contract.tokens import TextTokenizer, pad
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+# One batch holds at most so many token positions: large enough to keep the cores busy, small
+# enough to stay in cache (measured: benchmarks/encoder.py).
+TOKENS_PER_BATCH = 1_024
+
+
+class BundleEncoder:
+    """Texts to vectors and topic logits, histories to user vectors, with a bundle's graphs.
+
+    Texts are sorted by length and batched by tokens, so the cost does not depend on the order in
+    which they arrive; results come in the order of the input. Safe to call from several threads.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        self.click_model = ClickModel.from_json(bundle.file(CLICK_MODEL))
+        self._tokenizer = TextTokenizer(bundle.file(TOKENIZER), bundle.text.max_tokens)
+        self._news = open_session(bundle.file(NEWS_ENCODER), threads)
+        self._user = open_session(bundle.file(USER_ENCODER), threads)
+        self._dim = bundle.manifest.dim
+        self._topics = bundle.manifest.topics
+
+    def vectors(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts: (N,) -> (N, D), unit length."""
+        return self._run("vector", texts, self._dim)
+
+    def topic_logits(self, texts: Sequence[str]) -> Vectors:
+        """Classify texts that must not hold their own topic: (N,) -> (N, topics)."""
+        return self._run("topic_logits", texts, self._topics)
+
+    def users(self, history: Vectors, mask: Mask) -> Vectors:
+        """Encode histories: (B, H, D) and (B, H) -> (B, D); no click at all gives zeros."""
+        feeds = {"history": np.ascontiguousarray(history, np.float32), "mask": mask}
+        return np.asarray(self._user.run(["user"], feeds)[0], dtype=np.float32)
+
+    def _run(self, output: str, texts: Sequence[str], width: int) -> Vectors:
+        rows = self._tokenizer.rows(texts)
+        result = np.empty((len(rows), width), dtype=np.float32)  # (N, width)
+        for batch in by_length([len(row) for row in rows], TOKENS_PER_BATCH):
+            tokens = pad([rows[i] for i in batch], self._tokenizer.pad_id)
+            feeds = {"ids": tokens.ids, "mask": tokens.mask}
+            result[batch] = self._news.run([output], feeds)[0]
+        return result
+
+
+def by_length(lengths: Sequence[int], tokens_per_batch: int) -> list[NDArray[np.intp]]:
+    """Group positions of similar length so that longest x count stays within the budget."""
+    order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable")
+    batches, start = [], 0
+    for end in range(1, len(order) + 1):
+        is_last = end == len(order)
+        if is_last or (end + 1 - start) * lengths[order[end]] > tokens_per_batch:
+            batches.append(order[start:end])
+            start = end
+    return batches
+
+
+def open_session(graph: bytes, threads: int) -> "InferenceSession":
+    """Open a graph on the CPU: fixed threads that never spin while idle, no growing arena."""
+    import onnxruntime as ort
+
+    options: Any = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
