@@ -54,7 +54,10 @@ def golden_cases() -> list[GoldenCase]:
     """Make a reader with a history and one without, and more candidates than a top 10."""
     titles = [article.title for article in a_catalogue(24)]
     history = ["sports : Team wins the cup", "Coach on the new season"]
-    return [{"history": history, "candidates": titles}, {"history": [], "candidates": titles}]
+    return [
+        {"history": history, "candidates": titles},
+        {"history": [], "candidates": [*titles, "A law on the vaccine"]},
+    ]
 
 
 def an_impression(id: str = "1", **fields: Any) -> Impression:  # noqa: A002
@@ -129,16 +132,23 @@ def a_bundle(
     `click_model` gives another model in the same namespace.
     """
     spec = text or TextSpec()
-    return b.write_bundle(
-        path,
-        bundle_files(dim=dim, text=spec, **files),
-        dim=dim,
-        layers=1,
-        topics=len(WORDS),
-        text=spec,
-        quality=quality or {"auc": 0.5},
-        provenance=provenance or {"built_by": "tests"},
-    )
+    facts = bundle_facts(dim=dim, text=spec)
+    facts["quality"] = quality or facts["quality"]
+    facts["provenance"] = provenance or facts["provenance"]
+    return b.write_bundle(path, bundle_files(dim=dim, text=spec, **files), **facts)
+
+
+def bundle_facts(**facts: Any) -> dict[str, Any]:
+    """Say of a bundle what its manifest says beside the files."""
+    defaults = {
+        "dim": 8,
+        "layers": 1,
+        "topics": len(WORDS),
+        "text": TextSpec(),
+        "quality": {"auc": 0.5},
+        "provenance": {"built_by": "tests"},
+    }
+    return {**defaults, **facts}
 
 
 @lru_cache

@@ -1,0 +1,1 @@
+"""Bundle, store and requests in; recommendations out (never torch)."""

@@ -1,0 +1,48 @@
+"""Exact search over the rows a mask leaves, by FAISS, on the matrix itself (no second copy)."""
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.article import Mask, Vectors
+
+
+class FaissSearch:
+    """Inner-product top-k; skips masked rows inside the scan, so fewer survivors cost less."""
+
+    def top(
+        self, query: NDArray[np.float32], rows: Vectors, eligible: Mask, k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return row numbers and inner products, best first, at most k and only eligible ones."""
+        _check(query, rows, eligible)
+        found = min(k, int(np.count_nonzero(eligible)))
+        products = np.empty((1, found), np.float32)
+        numbers = np.empty((1, found), np.int64)
+        if found:
+            bits = np.packbits(eligible, bitorder="little")
+            query = np.ascontiguousarray(query)
+            faiss.knn_inner_product(
+                faiss.swig_ptr(query),
+                faiss.swig_ptr(rows),
+                rows.shape[1],
+                1,
+                len(rows),
+                found,
+                faiss.swig_ptr(products),
+                faiss.swig_ptr(numbers),
+                faiss.IDSelectorBitmap(len(rows), faiss.swig_ptr(bits)),
+            )
+        return numbers[0], products[0]
+
+
+def _check(query: NDArray[np.float32], rows: Vectors, eligible: Mask) -> None:
+    # FAISS reads memory by these numbers and checks them with an assert at most.
+    is_sound = (
+        query.shape == rows.shape[1:]
+        and eligible.shape == rows.shape[:1]
+        and query.dtype == rows.dtype == np.float32
+        and rows.flags.c_contiguous
+        and np.isfinite(query).all()
+    )
+    if not is_sound:
+        raise ValueError(f"cannot search {rows.shape} {rows.dtype} by {query.shape} {query.dtype}")

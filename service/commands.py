@@ -1,0 +1,186 @@
+"""The service's sub-commands: serve, refresh, evaluate."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from contract.article import Article
+from contract.bundle import BundleError, open_bundle
+from contract.evaluation import evaluate as measure
+from contract.golden import verified_encoder
+from contract.mind import MindError, iter_behaviors, read_folder
+from service.articles import ArticleFileError, read_articles
+from service.errors import ServiceError
+from service.refresh import Refresher, popularity
+from service.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., None])
+
+FAILED = 1
+DIRECTORY = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _default(name: str) -> object:
+    return Settings.model_fields[name].default
+
+
+def _setting(name: str, flag: str, kind: "click.ParamType[object] | type") -> Callable[[F], F]:
+    return click.option(
+        flag,
+        name,
+        type=kind,
+        default=_default(name),
+        show_default=True,
+        envvar=f"NEWSBERT_{name.upper()}",
+        show_envvar=True,
+        help=f"{Settings.model_fields[name].description}.",
+    )
+
+
+bundle_option = _setting("bundle", "--bundle", DIRECTORY)
+store_option = _setting("store", "--store", str)
+
+
+@contextmanager
+def _failing_in_one_line() -> Iterator[None]:
+    """Turn the errors that a job may meet into one line on stderr and exit code 1."""
+    try:
+        yield
+    except (ServiceError, BundleError, MindError, ArticleFileError, OSError, ValueError) as error:
+        click.echo(f"newsbert: {type(error).__name__}: {error}", err=True)
+        sys.exit(FAILED)
+
+
+@click.command()
+@bundle_option
+@store_option
+@_setting("host", "--host", str)
+@_setting("port", "--port", int)
+@_setting("workers", "--workers", int)
+@_setting("threads", "--threads", int)
+def serve(**flags: object) -> None:
+    """Answer recommendation requests over HTTP.
+
+    Example: newsbert serve --bundle bundles/newsbert --store sqlite:///var/newsbert.sqlite
+    """
+    import uvicorn
+
+    with _failing_in_one_line():
+        settings = Settings(**flags)  # type: ignore[arg-type]  # click has typed them
+        # Worker processes are spawned: the environment is how they learn the flags.
+        os.environ.update(settings.as_environment())
+        open_bundle(settings.bundle)
+        click.echo(f"serving {settings.bundle} on http://{settings.host}:{settings.port}")
+        uvicorn.run(
+            "service.app:create_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            access_log=False,
+            server_header=False,
+            log_level="warning",
+            timeout_worker_healthcheck=60,
+            timeout_graceful_shutdown=10,
+        )
+
+
+@click.command()
+@click.argument("file", type=FILE, envvar="NEWSBERT_FILE")
+@bundle_option
+@store_option
+@click.option(
+    "--behaviors",
+    type=FILE,
+    envvar="NEWSBERT_BEHAVIORS",
+    show_envvar=True,
+    help="MIND behaviors.tsv whose clicks become the articles' popularity.",
+)
+@_setting("threads", "--threads", int)
+def refresh(file: Path, bundle: Path, store: str, behaviors: Path | None, threads: int) -> None:
+    """Encode a FILE of articles (news.tsv, .jsonl, .parquet) into the store.
+
+    A text that is stored already is not encoded again, so a killed refresh is just run again.
+
+    Example: newsbert refresh news.tsv --store sqlite:///var/newsbert.sqlite
+    """
+    from service.adapters.stores import open_store
+
+    with _failing_in_one_line():
+        articles = read_articles(file, datetime.now(UTC))
+        opened, encoder = verified_encoder(bundle, threads=threads)
+        target = open_store(store)
+        try:
+            refresher = Refresher(target, encoder, opened.text, opened.namespace, time.time)
+            _run(refresher, articles)
+            if behaviors is not None:
+                target.replace_popularity(popularity(iter_behaviors(behaviors)))
+        finally:
+            target.close()
+
+
+def _run(refresher: Refresher, articles: list[Article]) -> None:
+    started, written, encoded = time.perf_counter(), 0, 0
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("refresh", total=len(articles))
+        for step in refresher.refresh(articles):
+            written, encoded = written + step.written, encoded + step.encoded
+            bar.advance(task, step.articles)
+    took = time.perf_counter() - started
+    click.echo(
+        f"{len(articles):,} articles: {written:,} written, {encoded:,} texts encoded, {took:.1f} s"
+    )
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--mind",
+    type=DIRECTORY,
+    required=True,
+    envvar="NEWSBERT_MIND",
+    show_envvar=True,
+    help="MIND folder with news.tsv and behaviors.tsv.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="NEWSBERT_JSON",
+    show_envvar=True,
+    help="Print JSON instead of a table.",
+)
+@_setting("threads", "--threads", int)
+def evaluate(bundle: Path, mind: Path, as_json: bool, threads: int) -> None:
+    """Measure a BUNDLE (or checkpoint) on the impressions of a MIND folder.
+
+    Example: newsbert evaluate bundles/newsbert --mind samples/mind/dev --json
+    """
+    with _failing_in_one_line():
+        opened, encoder = verified_encoder(bundle, threads=threads)
+        figures = measure(read_folder(mind), encoder, encoder.click_model, opened.text).as_dict()
+    click.echo(json.dumps(figures) if as_json else _table(figures))
+
+
+def _table(figures: dict[str, float | int]) -> str:
+    return "\n".join(
+        f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value:,}"
+        for name, value in figures.items()
+    )

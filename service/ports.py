@@ -1,0 +1,177 @@
+"""What the use cases need from the outside, as Protocols named after the need."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.article import Article, Vectors
+
+Position: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One article to write, with the vector of its text in the namespace of the call."""
+
+    article: Article
+    fingerprint: str
+    vector: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArticle:
+    """One article as the store holds it.
+
+    `article` is None once it was taken down; `version` grows with each write of this id and
+    survives a take-down; `first_seen` is in epoch seconds; `vector` is None when the store holds
+    no sound vector of the asked namespace for this very text (absent, damaged, or made from an
+    earlier text).
+    """
+
+    id: str
+    version: int
+    article: Article | None
+    fingerprint: str
+    first_seen: float
+    vector: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Ids written since a position, oldest first, and the position to ask from next.
+
+    `is_complete` is False when the log no longer reaches back that far: the caller must scan again.
+    """
+
+    ids: tuple[str, ...]
+    position: Position
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """Which model serves: the record with the highest generation is active."""
+
+    generation: int
+    model: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class PopularityTable:
+    """Log-weights of clicks per article id; `revision` grows with each import."""
+
+    revision: int
+    weights: Mapping[str, float]
+
+
+class Articles(Protocol):
+    """Articles and their vectors, durable before a write returns."""
+
+    def publish(
+        self, publications: Sequence[Publication], *, namespace: str, now: float
+    ) -> list[int]:
+        """Write each article with its vector atomically; return its new version, in order."""
+        ...
+
+    def take_down(self, article_id: str) -> int | None:
+        """Remove an article and all its vectors; return the new version, None if unknown."""
+        ...
+
+    def fetch(self, ids: Sequence[str], *, namespace: str) -> dict[str, StoredArticle]:
+        """Read articles by id, those taken down included; unknown ids are absent."""
+        ...
+
+    def scan(self, *, namespace: str) -> Iterator[list[StoredArticle]]:
+        """Read every article that is not taken down, in batches, in no set order."""
+        ...
+
+    def fill(
+        self, vectors: Mapping[str, tuple[str, NDArray[np.float32]]], *, namespace: str
+    ) -> None:
+        """Add vectors to articles already there: id -> (fingerprint of the text, vector)."""
+        ...
+
+
+class ChangeLog(Protocol):
+    """Notifications that articles changed, in order per article."""
+
+    def position(self) -> Position:
+        """Return the end of the log as of now; take it before a scan."""
+        ...
+
+    def changes(self, since: Position) -> Changes:
+        """Return what was written since, at most a few thousand ids; never blocks for news."""
+        ...
+
+
+class Popularity(Protocol):
+    """How much each article was clicked, independent of the articles themselves."""
+
+    def replace_popularity(self, weights: Mapping[str, float]) -> int:
+        """Replace all log-weights; return the new revision."""
+        ...
+
+    def popularity(self, since: int) -> PopularityTable | None:
+        """Return the table when its revision is beyond `since`, else None; revision 0 is empty."""
+        ...
+
+
+class Models(Protocol):
+    """Which bundle is active; a flip is compare-and-set on the generation."""
+
+    def activate(self, *, model: str, namespace: str) -> Activation:
+        """Make a model active; the one already active keeps its generation."""
+        ...
+
+    def active(self) -> Activation | None:
+        """Return the active record, None before the first activation."""
+        ...
+
+
+class Store(Articles, ChangeLog, Popularity, Models, Protocol):
+    """The shared, durable tier as one adapter gives it; every method may raise StoreError.
+
+    Methods block and are safe to call from several threads; use cases run them in an executor.
+    """
+
+    def ping(self) -> None:
+        """Return when the store answers."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; the store is not used after."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """Texts to vectors of one namespace (the bundle encoder behind the interface of need)."""
+
+    def vectors(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts: (N,) -> (N, D), unit length."""
+        ...
+
+    def users(self, history: Vectors, mask: NDArray[np.bool_]) -> Vectors:
+        """Encode histories: (B, H, D) and (B, H) -> (B, D)."""
+        ...
+
+
+class RowSearch(Protocol):
+    """Exact top-k by inner product over the rows that a mask leaves."""
+
+    def top(
+        self, query: NDArray[np.float32], rows: Vectors, eligible: NDArray[np.bool_], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return row numbers and inner products, best first, at most k and only eligible ones."""
+        ...
+
+
+class Clock(Protocol):
+    """Wall time in epoch seconds; deadlines use the monotonic clock instead."""
+
+    def __call__(self) -> float:
+        """Return now."""
+        ...

@@ -1,0 +1,106 @@
+"""Errors to HTTP: one table, one shape, and never a word of the input."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from service.errors import (
+    ArticleUnknown,
+    BodyTooLarge,
+    DeadlineExceeded,
+    MediaTypeUnsupported,
+    NotReady,
+    Overloaded,
+    ServiceError,
+    StoreFull,
+    StoreUnavailable,
+    UnreadableBody,
+)
+
+# The error table of docs/api.md: exception, status, code.
+TABLE: tuple[tuple[type[ServiceError], int, str], ...] = (
+    (UnreadableBody, 400, "unreadable_body"),
+    (ArticleUnknown, 404, "article_unknown"),
+    (BodyTooLarge, 413, "body_too_large"),
+    (MediaTypeUnsupported, 415, "media_type_unsupported"),
+    (Overloaded, 503, "overloaded"),
+    (DeadlineExceeded, 503, "deadline_exceeded"),
+    (NotReady, 503, "not_ready"),
+    (StoreUnavailable, 503, "store_unavailable"),
+    (StoreFull, 507, "store_full"),
+)
+RETRY_AFTER_S = "1"
+MAX_FIELD_ERRORS = 10
+
+log = structlog.get_logger()
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app in the one shape."""
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def field_errors(error: ValidationError | RequestValidationError) -> list[dict[str, object]]:
+    """Say where a body breaks the schema and by which rule; ids of unknown fields are input too."""
+    return [
+        {"loc": _location(one["loc"], one["type"]), "type": one["type"]}
+        for one in error.errors()[:MAX_FIELD_ERRORS]
+    ]
+
+
+def respond(
+    status: int,
+    code: str,
+    message: str,
+    *,
+    errors: list[dict[str, object]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Build an error response."""
+    body = orjson.dumps({"code": code, "message": message, "errors": errors or []})
+    return Response(body, status, dict(headers or {}), media_type="application/json")
+
+
+def _location(loc: tuple[int | str, ...], kind: str) -> list[int | str]:
+    # The name of an unknown field came from the client: it is not repeated.
+    parts = loc[:-1] if kind == "extra_forbidden" else loc
+    return list(parts)
+
+
+async def _service_error(_: Request, error: Exception) -> Response:
+    for kind, status, code in TABLE:
+        if isinstance(error, kind):
+            headers = (
+                {"retry-after": RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+            )
+            if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                # What is left of the body will not be read.
+                headers = {"connection": "close"}
+            return respond(status, code, str(error), headers=headers)
+    return await _unexpected(_, error)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
+    return respond(422, "invalid", "the request breaks the schema", errors=field_errors(error))
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_")
+    return respond(error.status_code, code, phrase, headers=error.headers)
+
+
+async def _unexpected(_: Request, error: Exception) -> Response:
+    log.error("unexpected", error=type(error).__name__, exc_info=error)
+    return respond(500, "unexpected", "a defect of this service")

@@ -1,0 +1,83 @@
+"""Use-case results as JSON, straight to bytes: validating our own answers would cost too much."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+
+from service.problems import TABLE
+from service.recommend import Ranking, Recommendation, Scored
+from service.wire import ErrorAnswer
+
+MEANINGS = {
+    400: "The body is not JSON.",
+    404: "No such article, or it was taken down.",
+    413: "The body is over the cap.",
+    415: "The media type or content encoding is not accepted.",
+    422: "The request breaks the schema; the input is never echoed.",
+    503: "Overloaded, not ready, out of time, or the store does not answer; see `Retry-After`.",
+    507: "The store has no space for writes.",
+}
+CODES = {
+    status: [code for _, s, code in TABLE if s == status] or ["invalid"] for status in MEANINGS
+}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of a route's errors."""
+    return {
+        status: {
+            "model": ErrorAnswer,
+            "description": f"{MEANINGS[status]} Codes: {', '.join(CODES[status])}.",
+        }
+        for status in sorted(statuses)
+    }
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    """Serialise an answer."""
+    return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def recommendation(result: Recommendation, include: Sequence[str]) -> dict[str, Any]:
+    """Shape a recommendation for the wire."""
+    return {
+        "items": list(_items(result.articles, include)),
+        **_provenance(result),
+    }
+
+
+def ranking(result: Ranking) -> dict[str, Any]:
+    """Shape a ranking for the wire."""
+    return {
+        "items": list(_items(result.articles, ())),
+        "missing": result.missing,
+        **_provenance(result),
+    }
+
+
+@contextmanager
+def timed(request: Request, stage: str) -> Iterator[None]:
+    """Add a stage's duration to the `Server-Timing` header."""
+    started = time.perf_counter()
+    yield
+    request.scope["timings"][stage] = time.perf_counter() - started
+
+
+def _items(articles: Sequence[Scored], include: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for rank, one in enumerate(articles, 1):
+        extra = {name: getattr(one.facts, name) for name in include}
+        yield {"id": one.facts.id, "score": one.score, "rank": rank, **extra}
+
+
+def _provenance(result: Recommendation | Ranking) -> dict[str, Any]:
+    return {
+        "strategy": result.strategy,
+        "degraded": result.degraded,
+        "model": result.activation.model,
+        "namespace": result.activation.namespace,
+        "generation": result.activation.generation,
+    }

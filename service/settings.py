@@ -1,0 +1,36 @@
+"""Every setting of the service: one class, one prefix, typed."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from `NEWSBERT_…`; what is unset has the default that suits one host."""
+
+    model_config = SettingsConfigDict(env_prefix="NEWSBERT_", frozen=True)
+
+    bundle: Path = Field(Path("bundles/newsbert"), description="directory of the bundle to serve")
+    store: str = Field("sqlite:///var/newsbert.sqlite", description="URL of the store")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65_535, description="port to listen on")
+    workers: int = Field(1, ge=1, le=64, description="processes that share the port")
+    threads: int = Field(1, ge=1, le=64, description="encoder threads of each process")
+
+    max_body_bytes: int = Field(256 * 1024, ge=1, description="cap of a request body")
+    max_batch_bytes: int = Field(32 * 1024**2, ge=1, description="cap of an NDJSON body")
+    max_in_flight: int = Field(64, ge=1, description="requests answered at once; more are shed")
+    receive_timeout_s: float = Field(10.0, gt=0, description="time to send a whole request body")
+    request_timeout_s: float = Field(5.0, gt=0, description="time to answer a publishing request")
+
+    poll_interval_s: float = Field(0.05, gt=0, description="pause between looks at the change log")
+    popularity_interval_s: float = Field(2.0, gt=0, description="pause between looks at popularity")
+    history_ttl_h: float = Field(
+        30 * 24.0, ge=0, description="how long an expired article still counts in histories"
+    )
+    retrieved: int = Field(300, ge=1, description="rows fully scored per request (R)")
+
+    def as_environment(self) -> dict[str, str]:
+        """Return the settings as variables, for worker processes to read back."""
+        return {f"NEWSBERT_{name.upper()}": str(value) for name, value in self}
