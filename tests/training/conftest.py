@@ -1,0 +1,167 @@
+"""Tiny models and folders: width 16, two layers, a few dozen invented articles."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from contract.article import Article, Impression
+from contract.mind import read_folder, write_folder
+from contract.text import TextSpec
+from contract.tokens import TextTokenizer
+from training.batches import TokenTable, click_rows
+from training.config import Config, parse_config
+from training.distill import ClickData, topic_examples
+from training.model import Architecture, TeacherStudent, build_backbone, pair_with_teacher
+from training.progress import ProgressDisplay
+from training.teacher import train_tokenizer
+
+WORDS = ("goal", "match", "coach", "vote", "law", "senate", "film", "star", "song", "rain", "storm")
+TOPICS = ("sports", "politics", "film")
+
+
+class SilentProgress:
+    """Show nothing, remember the notes; stop the run at a step if told to."""
+
+    def __init__(self, *, stop: tuple[str, int] | None = None) -> None:
+        self.notes: list[str] = []
+        self._stop = stop
+        self._stage = ""
+
+    def start(self, stage: str, *, steps: int, done: int) -> None:
+        """Remember the stage."""
+        self._stage = stage
+
+    def step(self, done: int, *, loss: float, news_per_s: float) -> None:
+        """Die where a test wants it."""
+        if (self._stage, done) == self._stop:
+            raise KeyboardInterrupt
+
+    def note(self, text: str) -> None:
+        """Remember a line."""
+        self.notes.append(text)
+
+    def close(self) -> None:
+        """Need nothing."""
+
+
+@pytest.fixture(autouse=True)
+def one_seeded_thread() -> None:
+    """Make every tensor computation repeatable."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def architecture() -> Architecture:
+    """Describe a BERT of two layers of width 16."""
+    return Architecture(
+        family="bert",
+        layers=2,
+        hidden=16,
+        heads=2,
+        intermediate=32,
+        vocabulary=50,
+        positions=40,
+        token_types=2,
+        activation="gelu",
+        layer_norm_eps=1e-12,
+        pad_id=0,
+        dropout=0.0,
+        dim=8,
+        query_width=4,
+        topics=3,
+    )
+
+
+@pytest.fixture
+def make_pair(architecture: Architecture) -> Callable[..., TeacherStudent]:
+    """Return a function that builds a teacher and its student."""
+
+    def make(*, teacher_layers: int = 4, student_layers: int = 2) -> TeacherStudent:
+        shape = architecture.with_layers(teacher_layers)
+        return pair_with_teacher(shape, build_backbone(shape), student_layers=student_layers)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def config() -> Config:
+    """Return the settings of a run of a few steps."""
+    return parse_config(
+        {
+            "text": {"max_tokens": 12},
+            "model": {"student_layers": 1, "dim": 8, "query_width": 4},
+            "random_teacher": {"layers": 2, "hidden": 16, "heads": 2, "vocabulary": 80},
+            "text_distillation": {"passes": 1, "texts_per_step": 16},
+            "distillation": {"epochs": 2, "rows_per_step": 8, "topic_texts_per_step": 4},
+            "run": {"threads": 1, "save_every_steps": 2},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def without_dropout(config: Config) -> Config:
+    """Return the same settings with nothing random in a step."""
+    return replace(config, model=replace(config.model, dropout=0.0))
+
+
+@pytest.fixture(scope="session")
+def mind_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 30 articles of three topics and 30 impressions by readers of one topic each."""
+    random = np.random.default_rng(3)
+    articles = [
+        Article(
+            id=f"N{n}",
+            title=" ".join(random.choice(WORDS, size=4)),
+            topic=TOPICS[n % 3],
+            subtopic="any",
+        )
+        for n in range(30)
+    ]
+    impressions = [_impression(n, random) for n in range(30)]
+    folder = tmp_path_factory.mktemp("data") / "mind"
+    write_folder(folder, articles, impressions)
+    return folder
+
+
+def _impression(number: int, random: np.random.Generator) -> Impression:
+    liked = [f"N{n}" for n in range(number % 3, 30, 3)]
+    others = [f"N{n}" for n in range(30) if n % 3 != number % 3]
+    click, *history = random.choice(liked, size=4, replace=False).tolist()
+    shown = (click, *random.choice(others, size=4, replace=False).tolist())
+    return Impression(
+        str(number), f"U{number}", None, tuple(history), shown, (True, False, False, False, False)
+    )
+
+
+@pytest.fixture(scope="session")
+def silent() -> ProgressDisplay:
+    """Return a progress display for nobody."""
+    return SilentProgress()
+
+
+@pytest.fixture
+def stopping() -> Callable[[str, int], ProgressDisplay]:
+    """Return a function that makes a display which kills its run at a stage and step."""
+    return lambda stage, step: SilentProgress(stop=(stage, step))
+
+
+@pytest.fixture(scope="session")
+def click_data(mind_folder: Path) -> ClickData:
+    """Return the folder's clicks, tokenised with one token per word and topic."""
+    folder = read_folder(mind_folder)
+    spec = TextSpec()
+    texts = [spec.text(article) for article in folder.articles]
+    tokenizer = TextTokenizer(train_tokenizer(texts, 50).to_str().encode(), 12)
+    numbers = {article.id: number for number, article in enumerate(folder.articles)}
+    topic_texts, topics = topic_examples(folder.articles, sorted(TOPICS), spec)
+    return ClickData(
+        articles=TokenTable(texts, tokenizer),
+        rows=click_rows(folder.impressions, numbers, history=50),
+        topic_texts=TokenTable(topic_texts, tokenizer),
+        topic_numbers=np.asarray(topics, dtype=np.int64),
+    )

@@ -1,0 +1,93 @@
+"""Resume: everything a killed run needs to continue as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from training.errors import ResumeError
+from training.files import write_tensors
+from training.optimisation import Optimisation
+
+STAGES = ("text_distillation", "distillation")
+_RNG = "rng"
+_OPTIMISER = "optimiser/"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Say how far a run is: the stage, what is done of it, and the best epoch so far."""
+
+    stage: str = STAGES[0]
+    steps_done: int = 0
+    epochs_done: int = 0
+    best_epoch: int = 0
+    best_auc: float = 0.0
+
+    def is_past(self, stage: str) -> bool:
+        """Tell whether the run has left a stage behind."""
+        return STAGES.index(self.stage) > STAGES.index(stage)
+
+    def covers(self, stage: str, step: int) -> bool:
+        """Tell whether a step had been taken when this position was saved."""
+        return self.is_past(stage) or (self.stage == stage and step <= self.steps_done)
+
+
+@dataclass(frozen=True)
+class State:
+    """Hold a saved position with the tensors that belong to it."""
+
+    position: Position = field(default_factory=Position)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def restore_model(self, model: nn.Module) -> None:
+        """Put back every parameter and the random generator; a fresh state changes nothing."""
+        if not self.tensors:
+            return
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(self.tensors[name])
+        torch.set_rng_state(self.tensors[_RNG])
+
+    def restore_optimiser(self, model: nn.Module, optimisation: Optimisation) -> None:
+        """Put back the optimiser's moments."""
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        for parameter in optimisation.parameters:
+            prefix = f"{_OPTIMISER}{names[parameter]}/"
+            moments = {k[len(prefix) :]: v for k, v in self.tensors.items() if k.startswith(prefix)}
+            if moments:
+                optimisation.adam.state[parameter] = moments
+
+
+def save_state(
+    path: Path, *, model: nn.Module, optimisation: Optimisation | None, position: Position
+) -> None:
+    """Write parameters, optimiser moments, random generator and position as one atomic file."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    tensors = {name: parameter.detach() for parameter, name in names.items()}
+    tensors[_RNG] = torch.get_rng_state()
+    if optimisation is not None:
+        for parameter in optimisation.parameters:
+            for key, value in optimisation.adam.state[parameter].items():
+                tensors[f"{_OPTIMISER}{names[parameter]}/{key}"] = value
+    write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
+
+
+def load_state(path: Path) -> State:
+    """Read what `save_state` wrote; a run killed before its first save starts afresh."""
+    if not path.exists():
+        return State()
+    try:
+        with safe_open(path, framework="pt") as file:
+            position: dict[str, Any] = json.loads(file.metadata()["position"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ResumeError(f"{path.name}: {error}") from error
+    return State(Position(**position), tensors)

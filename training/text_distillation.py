@@ -1,0 +1,167 @@
+"""Text distillation: before any click, the student learns the teacher's sentence vectors.
+
+The target space is fixed first: the shared dense layer becomes the teacher's principal directions,
+so the frozen teacher's mean-pooled vectors (W wide) and the student's vectors (D wide) agree on all
+inner products that D directions can hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from contract.article import Vectors
+from contract.tokens import TextTokenizer
+from training.batches import Rows, TokenTable, restore_order
+from training.config import Config, TextDistillationConfig
+from training.losses import check_finite, cosine_loss, similarity_loss
+from training.model.news_encoder import mean_pooled
+from training.model.student import Student, TeacherStudent, autocast
+from training.optimisation import Optimisation, parameter_group
+from training.resume import State
+from training.run import Run
+
+STAGE = "text_distillation"
+TEXTS_PER_SHARD = 8192
+BATCHES_PER_WINDOW = 16
+
+
+def distill_texts(
+    pair: TeacherStudent,
+    texts: Sequence[str],
+    tokenizer: TextTokenizer,
+    *,
+    config: Config,
+    run: Run,
+    state: State,
+) -> None:
+    """Train the student's embeddings, layers and pooling on unlabelled texts."""
+    settings = config.text_distillation
+    table = TokenTable(texts, tokenizer)
+    known = teacher_vectors(pair.teacher, texts, table, config=config, run=run)
+    dense = pair.student.news_encoder.dense
+    if not state.position.steps_done:
+        set_directions(dense, principal_directions(known, pair.student.architecture.dim))
+    targets = known @ dense.weight.detach().T  # (N, D)
+    optimisation = _optimisation(pair.student, settings, steps=_steps(len(texts), settings))
+    state.restore_optimiser(pair, optimisation)
+    # Without dropout: the target is a fixed function of the text, and the student is small.
+    pair.eval()
+    run.start_stage(STAGE, steps=_steps(len(texts), settings), done=state.position.steps_done)
+    batches = text_batches(table.lengths, settings, seed=config.run.seed)
+    for step, rows in enumerate(batches):
+        if step < state.position.steps_done:
+            continue
+        with autocast(config.run.precision):
+            vectors = pair.student.news_encoder(*table.tokens(rows)).vector  # (B, D)
+        losses = {
+            "cosine": cosine_loss(vectors, targets[rows]),
+            "similarity": similarity_loss(vectors, known[rows]),
+        }
+        total = losses["cosine"] + settings.similarity_weight * losses["similarity"]
+        check_finite(step, losses)
+        total.backward()  # type: ignore[no-untyped-call]  # torch
+        optimisation.step(step)
+        run.log(step, losses, news=len(rows))
+        run.save_if_due(step, model=pair, optimisation=optimisation)
+
+
+def text_batches(lengths: Rows, settings: TextDistillationConfig, *, seed: int) -> list[Rows]:
+    """Return every step's rows: shuffled each pass, of like length inside a window of batches."""
+    size = settings.texts_per_step
+    batches: list[Rows] = []
+    for number in range(settings.passes):
+        random = np.random.default_rng((seed, number))
+        order = random.permutation(len(lengths))
+        windows = np.array_split(order, max(1, len(order) // (size * BATCHES_PER_WINDOW)))
+        ordered = np.concatenate([w[np.argsort(lengths[w], kind="stable")] for w in windows])
+        cuts = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+        # A similarity matrix needs two texts.
+        usable = [cut for cut in cuts if len(cut) > 1]
+        batches += [usable[i] for i in random.permutation(len(usable))]
+    return batches
+
+
+def principal_directions(vectors: Tensor, dim: int) -> Tensor:
+    """Return the `dim` orthonormal directions (D, W) that hold most of the inner products.
+
+    Uncentred, because inner products of the vectors (N, W) are to be kept; directions beyond W
+    are zero.
+    """
+    exact = vectors.double()
+    _, basis = torch.linalg.eigh(exact.T @ exact)
+    leading = basis.T.flip(0)[:dim].float()
+    directions = torch.zeros(dim, vectors.shape[1])
+    directions[: len(leading)] = leading
+    return directions
+
+
+def set_directions(dense: nn.Linear, directions: Tensor) -> None:
+    """Make a dense layer project onto the given directions."""
+    with torch.no_grad():
+        dense.weight.copy_(directions)
+        dense.bias.zero_()
+
+
+def teacher_vectors(
+    teacher: Student, texts: Sequence[str], table: TokenTable, *, config: Config, run: Run
+) -> Tensor:
+    """Return the teacher's mean-pooled vectors (N, W), kept in shards in the run directory."""
+    folder = run.directory / "teacher_vectors" / _fingerprint(texts, run.teacher)
+    folder.mkdir(parents=True, exist_ok=True)
+    shards: list[Vectors] = []
+    for start in range(0, len(texts), TEXTS_PER_SHARD):
+        path = folder / f"{start // TEXTS_PER_SHARD:04}.npy"
+        if not path.exists():
+            rows = np.arange(start, min(start + TEXTS_PER_SHARD, len(texts)))
+            _save_shard(path, encode_mean_pooled(teacher, table, rows, config.run.precision))
+            run.note(f"teacher vectors: {rows[-1] + 1:,} of {len(texts):,} texts")
+        shards.append(np.load(path, allow_pickle=False))
+    # Torch's own memory is aligned, NumPy's only by chance, and rounding depends on alignment.
+    return torch.from_numpy(np.concatenate(shards)).clone()
+
+
+@torch.no_grad()
+def encode_mean_pooled(teacher: Student, table: TokenTable, rows: Rows, precision: str) -> Vectors:
+    """Return the unit mean of the teacher's last states for some texts: (N, W)."""
+    teacher.eval()
+    chunks = list(table.chunks(rows, tokens_per_chunk=4096))
+    parts = []
+    for chunk in chunks:
+        ids, mask = table.tokens(rows[chunk])
+        with autocast(precision):
+            states = teacher.news_encoder(ids, mask).hidden_states[-1]
+        parts.append(mean_pooled(states, mask))
+    vectors: Vectors = restore_order(parts, chunks).numpy()
+    return vectors
+
+
+def _optimisation(
+    student: Student, settings: TextDistillationConfig, *, steps: int
+) -> Optimisation:
+    # The dense layer stays put: the teacher shares it, and it defines the space to be learnt.
+    encoder = student.news_encoder
+    group = parameter_group("encoder", [encoder.backbone, encoder.pooling], settings.learning_rate)
+    return Optimisation(
+        [group], steps=steps, warmup_share=settings.warmup_share, clip=settings.clip
+    )
+
+
+def _steps(texts: int, settings: TextDistillationConfig) -> int:
+    full, rest = divmod(texts, settings.texts_per_step)
+    return settings.passes * (full + (rest > 1))
+
+
+def _fingerprint(texts: Sequence[str], teacher: str) -> str:
+    return hashlib.sha256("\n".join([teacher, *texts]).encode()).hexdigest()[:16]
+
+
+def _save_shard(path: Path, vectors: Vectors) -> None:
+    partial = path.with_suffix(".partial.npy")
+    np.save(partial, vectors, allow_pickle=False)
+    partial.replace(path)
