@@ -76,7 +76,7 @@ def _article(path: Path, where: str, fields: object, now: datetime) -> Article:
         raise ArticleFileError(f"{path.name}, {where}: not an object")
     try:
         return Article(**_with_time(fields, now))
-    except (ValidationError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ArticleFileError(f"{path.name}, {where}: {_problem(error)}") from error
 
 
@@ -85,10 +85,10 @@ def _with_time(fields: dict[str, Any], now: datetime) -> dict[str, Any]:
     age = rest.pop("age_hours", None)
     if age is not None:
         rest["published_at"] = now - timedelta(hours=age)
-    published = rest.get("published_at")
-    if isinstance(published, datetime) and published.tzinfo is None:
-        # Parquet files often hold times in UTC without saying so.
-        rest["published_at"] = published.replace(tzinfo=UTC)
+    for name, value in rest.items():
+        if isinstance(value, datetime) and value.tzinfo is None:
+            # Parquet files often hold times in UTC without saying so.
+            rest[name] = value.replace(tzinfo=UTC)
     return rest
 
 

@@ -1,18 +1,18 @@
 """Coalesce concurrent encodes; every waiter gets its vectors or an exception of its own."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import DeadlineExceeded, Overloaded
+from service.errors import DeadlineExceeded, NotReady, Overloaded
 from service.ports import TextEncoder
 
 Vector = NDArray[np.float32]
@@ -27,17 +27,22 @@ class Lane(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One text, the future its caller awaits, and when that caller gives up (monotonic)."""
+    """One text, and the future its caller awaits; it is done early when the caller gave up."""
 
     text: str
     vector: "asyncio.Future[Vector]"
-    deadline: float
 
-    def is_wanted(self, now: float) -> bool:
-        """Say whether the caller still waits; tell it when its time ran out."""
-        if not self.vector.done() and now >= self.deadline:
-            self.vector.set_exception(DeadlineExceeded("the text was not encoded in time"))
-        return not self.vector.done()
+    def take(self, vector: Vector) -> None:
+        """Hand the caller its vector, unless it is gone."""
+        if not np.isfinite(vector).all():
+            self.fail(ValueError("the encoder gave a vector that is not finite"))
+        elif not self.vector.done():
+            self.vector.set_result(vector)
+
+    def fail(self, error: Exception) -> None:
+        """Hand the caller an error, unless it is gone."""
+        if not self.vector.done():
+            self.vector.set_exception(error)
 
 
 class Batcher:
@@ -51,23 +56,31 @@ class Batcher:
         self._batch = batch
         self._max_waiting = max_waiting
         self._lanes: tuple[deque[Waiting], ...] = tuple(deque() for _ in Lane)
+        self._encoding: list[Waiting] = []
         self._arrived = asyncio.Event()
+        self._is_stopped = False
 
     async def vectors(
         self, texts: Sequence[str], *, lane: Lane = Lane.INTERACTIVE, timeout_s: float = 30.0
     ) -> list[Vector]:
         """Encode texts: (N,) -> N vectors (D,).
 
-        Raise Overloaded, DeadlineExceeded, or what the encoder raised for one of these texts.
+        Raise Overloaded, DeadlineExceeded, NotReady once run() has ended, or what the encoder
+        raised for one of these texts.
         """
+        if self._is_stopped:
+            raise NotReady("the encoder has stopped")
         if sum(map(len, self._lanes)) + len(texts) > self._max_waiting:
             raise Overloaded("too many texts wait for the encoder")
-        loop, deadline = asyncio.get_running_loop(), time.monotonic() + timeout_s
-        waiting = [Waiting(text, loop.create_future(), deadline) for text in texts]
+        loop = asyncio.get_running_loop()
+        waiting = [Waiting(text, loop.create_future()) for text in texts]
         self._lanes[lane].extend(waiting)
         self._arrived.set()
         try:
-            return list(await asyncio.gather(*(one.vector for one in waiting)))
+            async with asyncio.timeout(timeout_s):
+                return list(await asyncio.gather(*(one.vector for one in waiting)))
+        except TimeoutError as error:
+            raise DeadlineExceeded("the text was not encoded in time") from error
         finally:
             for one in waiting:
                 # Nobody waits any more: what is still queued is dropped before it costs anything.
@@ -78,19 +91,20 @@ class Batcher:
         try:
             while True:
                 await self._arrived.wait()
-                batch = self._next_batch()
-                if batch:
-                    await self._encode(batch)
+                self._encoding = self._next_batch()
+                if self._encoding:
+                    await self._encode(self._encoding)
         finally:
-            for one in (one for lane in self._lanes for one in lane):
-                one.vector.cancel()
+            self._is_stopped = True
+            for one in chain(self._encoding, *self._lanes):
+                one.fail(NotReady("the encoder has stopped"))
 
     def _next_batch(self) -> list[Waiting]:
-        now, batch = time.monotonic(), list[Waiting]()
+        batch = list[Waiting]()
         for lane in self._lanes:
             while lane and len(batch) < self._batch:
                 one = lane.popleft()
-                if one.is_wanted(now):
+                if not one.vector.done():
                     batch.append(one)
         if not any(self._lanes):
             self._arrived.clear()
@@ -100,27 +114,23 @@ class Batcher:
         encode = partial(self._encoder.vectors, [one.text for one in batch])
         try:
             vectors = await asyncio.get_running_loop().run_in_executor(self._executor, encode)
+            _check_count(vectors, batch)
         except Exception as error:  # noqa: BLE001 - whatever the encoder raises belongs to a waiter
             await self._blame(batch, error)
             return
         for one, vector in zip(batch, vectors, strict=True):
-            _resolve(one, vector)
+            one.take(vector)
 
     async def _blame(self, batch: list[Waiting], error: Exception) -> None:
         """Find the text that fails: halve until it stands alone."""
         if len(batch) == 1:
-            if not batch[0].vector.done():
-                batch[0].vector.set_exception(error)
+            batch[0].fail(error)
             return
         middle = len(batch) // 2
         await self._encode(batch[:middle])
         await self._encode(batch[middle:])
 
 
-def _resolve(one: Waiting, vector: Vector) -> None:
-    if one.vector.done():
-        return
-    if np.isfinite(vector).all():
-        one.vector.set_result(vector)
-    else:
-        one.vector.set_exception(ValueError("the encoder gave a vector that is not finite"))
+def _check_count(vectors: Sequence[Vector] | Vector, batch: Sequence[Waiting]) -> None:
+    if len(vectors) != len(batch):
+        raise ValueError(f"the encoder gave {len(vectors)} vectors for {len(batch)} texts")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from service.errors import BodyTooLarge, MediaTypeUnsupported, UnreadableBody
 
@@ -33,6 +34,9 @@ class BodyRequest(Request):
                     self._body = await self._read()
             except TimeoutError as error:
                 raise UnreadableBody("the body did not arrive in time") from error
+            except ClientDisconnect as error:
+                # Nobody reads the answer; but a client that goes away is no defect of ours.
+                raise UnreadableBody("the body ended early") from error
         return self._body
 
     async def json(self) -> object:

@@ -129,9 +129,13 @@ def _newest_of_each(changed: Iterable[StoredArticle]) -> list[StoredArticle]:
     newest: dict[str, StoredArticle] = {}
     for stored in changed:
         known = newest.get(stored.id)
-        if known is None or stored.version >= known.version:
+        if known is None or _order(stored) > _order(known):
             newest[stored.id] = stored
     return list(newest.values())
+
+
+def _order(stored: StoredArticle) -> tuple[int, bool]:
+    return stored.version, stored.vector is not None
 
 
 def _append(columns: Columns, stored: StoredArticle) -> int:

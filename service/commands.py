@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -76,11 +77,15 @@ def serve(**flags: object) -> None:
     """
     import uvicorn
 
+    from service.adapters.stores import open_store
+
     with _failing_in_one_line():
-        settings = Settings(**flags)  # type: ignore[arg-type]  # click has typed them
+        settings = _settings(flags)
         # Worker processes are spawned: the environment is how they learn the flags.
         os.environ.update(settings.as_environment())
+        # What would fail in every worker is told once, here; Redis may still be down.
         open_bundle(settings.bundle)
+        open_store(settings.store).close()
         click.echo(f"serving {settings.bundle} on http://{settings.host}:{settings.port}")
         uvicorn.run(
             "service.app:create_app",
@@ -94,6 +99,14 @@ def serve(**flags: object) -> None:
             timeout_worker_healthcheck=60,
             timeout_graceful_shutdown=10,
         )
+
+
+def _settings(flags: dict[str, object]) -> Settings:
+    try:
+        return Settings(**flags)  # type: ignore[arg-type]  # click has typed them
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise click.UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 @click.command()

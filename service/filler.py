@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import structlog
 
+from contract.article import Article
 from contract.text import TextSpec, fingerprint
 from service.batching import Batcher, Lane
 from service.catalogue import Catalogue
@@ -30,12 +31,15 @@ class Filler:
         batcher: Batcher,
         spec: TextSpec,
         clock: Clock,
+        *,
+        retry_pause_s: float = RETRY_PAUSE_S,
     ) -> None:
         self._store = store
         self._catalogue = catalogue
         self._batcher = batcher
         self._spec = spec
         self._clock = clock
+        self._retry_pause_s = retry_pause_s
         self._lacking: dict[str, None] = {}
         self._arrived = asyncio.Event()
 
@@ -49,32 +53,46 @@ class Filler:
         """Fill until cancelled; what fails is tried again."""
         while True:
             await self._arrived.wait()
-            ids = list(self._lacking)[:BATCH]
+            ids = self._next_ids()
             try:
                 await self._fill(ids)
             except (ServiceError, ValueError) as error:
                 log.warning("fill_failed", error=type(error).__name__)
-                await asyncio.sleep(RETRY_PAUSE_S)
-                continue
-            for article_id in ids:
-                self._lacking.pop(article_id, None)
-            if not self._lacking:
-                self._arrived.clear()
+                # To the back: what fails for good must not keep the others waiting.
+                self.add(ids)
+                await asyncio.sleep(self._retry_pause_s)
+
+    def _next_ids(self) -> list[str]:
+        # Taken out before the work: an article that changes meanwhile is noted anew.
+        ids = list(self._lacking)[:BATCH]
+        for article_id in ids:
+            del self._lacking[article_id]
+        if not self._lacking:
+            self._arrived.clear()
+        return ids
 
     async def _fill(self, ids: Sequence[str]) -> None:
         namespace = self._catalogue.current.activation.namespace
         stored = await self._store.fetch(ids, namespace=namespace)
         lacking = [s for s in stored.values() if s.article is not None and s.vector is None]
-        if lacking:
-            filled = await self._encoded(lacking)
-            vectors = {s.id: (s.fingerprint, s.vector) for s in filled if s.vector is not None}
-            await self._store.fill(vectors, namespace=namespace)
-            self._catalogue.apply(filled, self._clock())
+        if not lacking:
+            return
+        results = await self._encoded(lacking)
+        filled = [r for r in results if isinstance(r, StoredArticle)]
+        vectors = {s.id: (s.fingerprint, s.vector) for s in filled if s.vector is not None}
+        await self._store.fill(vectors, namespace=namespace)
+        self._catalogue.apply(filled, self._clock())
+        if len(filled) < len(lacking):
+            raise ValueError("not every text could be encoded")
 
-    async def _encoded(self, lacking: Sequence[StoredArticle]) -> list[StoredArticle]:
-        texts = [self._spec.text(s.article) for s in lacking if s.article is not None]
-        vectors = await self._batcher.vectors(texts, lane=Lane.BULK, timeout_s=TIMEOUT_S)
-        return [
-            replace(s, fingerprint=fingerprint(text), vector=vector)
-            for s, text, vector in zip(lacking, texts, vectors, strict=True)
-        ]
+    async def _encoded(
+        self, lacking: Sequence[StoredArticle]
+    ) -> list[StoredArticle | BaseException]:
+        # One call a text, so that one that fails fails alone; the batcher puts them together.
+        calls = (self._with_vector(s, s.article) for s in lacking if s.article is not None)
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    async def _with_vector(self, stored: StoredArticle, article: Article) -> StoredArticle:
+        text = self._spec.text(article)
+        (vector,) = await self._batcher.vectors([text], lane=Lane.BULK, timeout_s=TIMEOUT_S)
+        return replace(stored, fingerprint=fingerprint(text), vector=vector)

@@ -3,9 +3,9 @@
 import re
 import time
 import uuid
-from typing import Any
 
 import orjson
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +14,10 @@ from service.telemetry import Telemetry
 REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 # Operators must get through when readers do not.
 NEVER_SHED = ("/health/", "/metrics")
-RETRY_AFTER_S = 1
+RETRY_AFTER = (b"retry-after", b"1")
+MAX_HEADER_BYTES = 32 * 1024
+
+log = structlog.get_logger()
 
 
 class Gate:
@@ -32,19 +35,31 @@ class Gate:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, send)
-        if self._in_flight >= self._max_in_flight and not scope["path"].startswith(NEVER_SHED):
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            # The parser that uvicorn uses has no limit of its own.
+            await _refuse(exchange.send, 431, "headers_too_large", "the headers are too large")
+        elif self._in_flight >= self._max_in_flight and not scope["path"].startswith(NEVER_SHED):
             self._telemetry.shed.inc()
-            await _shed(exchange.send)
+            message = "too many requests are in flight"
+            await _refuse(exchange.send, 503, "overloaded", message, RETRY_AFTER)
         else:
             await self._pass(scope, receive, exchange)
+            return
         self._observe(scope, exchange)
 
     async def _pass(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         self._in_flight += 1
         try:
             await self._app(scope, receive, exchange.send)
+        except Exception as error:
+            log.error("unexpected", error=type(error).__name__, exc_info=error)
+            if exchange.status:
+                raise  # too late for another answer: the server cuts the connection
+            await _refuse(exchange.send, 500, "unexpected", "a defect of this service")
         finally:
+            # Also after a defect: what was answered with 500 must be counted.
             self._in_flight -= 1
+            self._observe(scope, exchange)
 
     def _observe(self, scope: Scope, exchange: "_Exchange") -> None:
         # The template, never the path: ids must not become label values.
@@ -80,14 +95,14 @@ class _Exchange:
         return ", ".join(f"{name};dur={1e3 * seconds:.3f}" for name, seconds in stages.items())
 
 
-async def _shed(send: Send) -> None:
-    body = orjson.dumps(
-        {"code": "overloaded", "message": "too many requests are in flight", "errors": []}
-    )
-    headers: list[tuple[bytes, Any]] = [
+async def _refuse(
+    send: Send, status: int, code: str, message: str, *more: tuple[bytes, bytes]
+) -> None:
+    body = orjson.dumps({"code": code, "message": message, "errors": []})
+    headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"retry-after", str(RETRY_AFTER_S).encode()),
+        *more,
     ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -37,6 +37,11 @@ TABLE: tuple[tuple[type[ServiceError], int, str], ...] = (
 )
 RETRY_AFTER_S = "1"
 MAX_FIELD_ERRORS = 10
+# What a store says may name hosts and files: that is for the log alone.
+UNTOLD: Mapping[type[ServiceError], str] = {
+    StoreUnavailable: "the store does not answer",
+    StoreFull: "the store has no space for writes",
+}
 
 log = structlog.get_logger()
 
@@ -46,7 +51,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def field_errors(error: ValidationError | RequestValidationError) -> list[dict[str, object]]:
@@ -85,8 +89,10 @@ async def _service_error(_: Request, error: Exception) -> Response:
             if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 # What is left of the body will not be read.
                 headers = {"connection": "close"}
-            return respond(status, code, str(error), headers=headers)
-    return await _unexpected(_, error)
+            if kind in UNTOLD:
+                log.warning(code, error=str(error))
+            return respond(status, code, UNTOLD.get(kind, str(error)), headers=headers)
+    raise error  # without a row it is a defect, which the gate answers
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
@@ -99,8 +105,3 @@ async def _http_error(_: Request, error: Exception) -> Response:
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_")
     return respond(error.status_code, code, phrase, headers=error.headers)
-
-
-async def _unexpected(_: Request, error: Exception) -> Response:
-    log.error("unexpected", error=type(error).__name__, exc_info=error)
-    return respond(500, "unexpected", "a defect of this service")

@@ -13,8 +13,9 @@ MAX_N = 200
 
 
 def _only_text(value: object) -> object:
-    if not isinstance(value, str):
-        raise PydanticCustomError("string_type", "a time is a string in RFC 3339")
+    # A string of digits would be read as epoch seconds or milliseconds, whichever seems likely.
+    if not isinstance(value, str) or "-" not in value[1:]:
+        raise PydanticCustomError("time", "a time is a string in RFC 3339")
     return value
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from service.adapters.redis_layout import META
-from service.adapters.redis_link import RedisLink
+from service.adapters.redis_link import RedisLink, require
 
 WINDOW: Final = 8
 
@@ -23,7 +23,7 @@ class Claims:
         while True:
             numbers = range(start, start + WINDOW)
             names = [f"{self._kind}:{number}" for number in numbers]
-            (records,) = self._reads.transaction([("HMGET", META, *names)])
+            records = require(self._reads.pipeline([("HMGET", META, *names)])[0])
             there = [(n, record) for n, record in zip(numbers, records, strict=True) if record]
             if not there and start > 1 and not found[0]:
                 start = 1  # the server was emptied

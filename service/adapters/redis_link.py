@@ -108,6 +108,13 @@ def as_store_error(error: BaseException) -> StoreError:
     return StoreUnavailable(f"Redis: {type(error).__name__}: {words}")
 
 
+def require(reply: Reply) -> Reply:
+    """Return a reply, or raise the error it is: for keys whose type nothing can stand in for."""
+    if isinstance(reply, Exception):
+        raise as_store_error(reply) from reply
+    return reply
+
+
 def _pipelined(servers: Servers, commands: Sequence[Command]) -> list[Reply]:
     parts: dict[int, tuple[Client, list[int]]] = {}
     for place, command in enumerate(commands):

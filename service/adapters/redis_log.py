@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from service.adapters.redis_layout import SHARDS, count_key, log_key
-from service.adapters.redis_link import RedisLink, Reply
+from service.adapters.redis_layout import SHARDS, Command, count_key, log_key
+from service.adapters.redis_link import RedisLink, Reply, require
+from service.errors import StoreUnavailable
 from service.ports import Changes, Position
 
 CHANGES_LIMIT: Final = 4_096
 PER_SHARD: Final = CHANGES_LIMIT // SHARDS
+TRIES: Final = 100
 
 EntryId: TypeAlias = tuple[int, int]
 
@@ -75,26 +77,31 @@ class RedisLog:
         return [_last(reply) for reply in self._link.pipeline(commands)]
 
     def _end(self, shard: int) -> Mark:
-        count, newest = self._link.transaction(
-            [("GET", count_key(shard)), ("XREVRANGE", log_key(shard), "+", "-", "COUNT", 1)]
-        )
-        return Mark(int(count or 0), _last(newest))
+        newest = ("XREVRANGE", log_key(shard), "+", "-", "COUNT", 1)
+        count, (entries,) = self._at_one_moment(shard, [newest])
+        return Mark(count, _last(entries))
 
     def _after(self, shard: int, mark: Mark) -> list[tuple[EntryId, str]] | None:
         """Return a shard's entries beyond a mark, None where some of them are lost."""
         start = f"({mark.last[0]}-{mark.last[1]}"
-        count, kept, reply = self._link.transaction(
-            [
-                ("GET", count_key(shard)),
-                ("XLEN", log_key(shard)),
-                ("XRANGE", log_key(shard), start, "+", "COUNT", PER_SHARD),
-            ]
-        )
-        expected = int(count or 0) - mark.count
-        trimmed = int(count or 0) - kept
+        beyond = ("XRANGE", log_key(shard), start, "+", "COUNT", PER_SHARD)
+        count, (kept, reply) = self._at_one_moment(shard, [("XLEN", log_key(shard)), beyond])
+        expected, trimmed = count - mark.count, count - kept
         if trimmed > mark.count or expected < 1 or len(reply) != min(expected, PER_SHARD):
             return None
         return [(_entry_id(entry), entry[1].get(b"id", b"").decode()) for entry in reply]
+
+    def _at_one_moment(self, shard: int, reads: Sequence[Command]) -> tuple[int, list[Reply]]:
+        """Return a shard's counter and replies between which nothing was written.
+
+        A MULTI would do, but a server at its memory limit refuses even reads inside one.
+        """
+        count = ("GET", count_key(shard))
+        for _ in range(TRIES):
+            before, *replies, after = self._link.pipeline([count, *reads, count])
+            if before == after:
+                return int(before or 0), [require(reply) for reply in replies]
+        raise StoreUnavailable("the change log is written faster than it can be read")
 
 
 def _last(entries: Reply) -> EntryId:

@@ -13,7 +13,8 @@ from redis.sentinel import Sentinel
 from service.adapters.redis_link import Client, Servers
 
 CONNECT_TIMEOUT_S: Final = 0.25
-MAX_CONNECTIONS: Final = 32
+# To each server and for each of reads and writes; further threads wait for one.
+CONNECTIONS: Final = 32
 SENTINEL_PORT: Final = 26_379
 REDIS_PORT: Final = 6_379
 
@@ -57,15 +58,17 @@ class Nodes:
         self._cluster.disconnect_connection_pools()
 
 
-def connector(url: str, *, timeout_s: float) -> Callable[[], Servers]:
+def connector(
+    url: str, *, timeout_s: float, connections: int = CONNECTIONS
+) -> Callable[[], Servers]:
     """Return what connects to the Redis of a URL; raise ValueError when it is none."""
     scheme = url.partition(":")[0]
     if scheme == "redis+sentinel":
         return _by_sentinel(url, timeout_s)
     if scheme == "redis+cluster":
-        return _by_cluster(url, timeout_s)
+        return _by_cluster(url, timeout_s, connections)
     pool = BlockingConnectionPool.from_url(
-        url, timeout=timeout_s, max_connections=MAX_CONNECTIONS, **_options(timeout_s)
+        url, timeout=timeout_s, max_connections=connections, **_options(timeout_s)
     )
     return lambda: Single(Redis(connection_pool=pool))
 
@@ -84,7 +87,7 @@ def _by_sentinel(url: str, timeout_s: float) -> Callable[[], Servers]:
     return connect
 
 
-def _by_cluster(url: str, timeout_s: float) -> Callable[[], Servers]:
+def _by_cluster(url: str, timeout_s: float, connections: int) -> Callable[[], Servers]:
     hosts, login = _network(url, REDIS_PORT)
     options = {**_options(timeout_s), **login}
     del options["retry"]
@@ -96,7 +99,7 @@ def _by_cluster(url: str, timeout_s: float) -> Callable[[], Servers]:
             url=f"redis://{first[0]}:{first[1]}",
             startup_nodes=[ClusterNode(*other) for other in others],  # type: ignore[no-untyped-call]
             connection_pool_class=BlockingConnectionPool,
-            max_connections=MAX_CONNECTIONS,
+            max_connections=connections,
             timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             **options,

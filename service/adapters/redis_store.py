@@ -25,7 +25,7 @@ from service.adapters.redis_layout import (
     notifications,
     shard_of,
 )
-from service.adapters.redis_link import RedisLink, Reply, Servers
+from service.adapters.redis_link import RedisLink, Reply, Servers, require
 from service.adapters.redis_log import RedisLog
 from service.adapters.redis_popularity import RedisPopularity
 from service.adapters.schema import SCHEMA, require_known
@@ -48,23 +48,24 @@ FIELDS = ("state", "version", "body", "fingerprint", "first_seen")
 class RedisStore:
     """Keeps everything in Redis; a write is as durable, when it returns, as Redis is set up to be.
 
-    `reads` and `writes` connect to the same servers with timeouts of their own.
+    `quick` and `patient` connect to the same servers, with a short timeout for what requests wait
+    for and with a long one for writes and scans.
     """
 
     def __init__(
         self,
         *,
-        reads: Callable[[], Servers],
-        writes: Callable[[], Servers],
+        quick: Callable[[], Servers],
+        patient: Callable[[], Servers],
         on_rejected: OnRejected = ignore,
         log_limit: int = LOG_LIMIT,
     ) -> None:
-        self._reads, self._writes = RedisLink(reads), RedisLink(writes)
+        self._quick, self._patient = RedisLink(quick), RedisLink(patient)
         self._on_rejected = on_rejected
         self._log_limit = log_limit
-        self._log = RedisLog(self._reads)
-        self._popularity = RedisPopularity(reads=self._reads, writes=self._writes)
-        self._activations = Claims("activation", reads=self._reads, writes=self._writes)
+        self._log = RedisLog(self._quick)
+        self._popularity = RedisPopularity(reads=self._quick, writes=self._patient)
+        self._activations = Claims("activation", reads=self._quick, writes=self._patient)
         self._dims: dict[str, int] = {}
         self._is_known = False
 
@@ -80,7 +81,7 @@ class RedisStore:
             writes = [_publishing(publications[i], frames[i], now) for i in places]
             ids = [publications[i].article.id for i in places]
             ends = (("SADD", ids_key(shard), *ids), *notifications(shard, ids, self._log_limit))
-            replies = self._writes.transaction([*chain.from_iterable(writes), *ends])
+            replies = self._patient.transaction([*chain.from_iterable(writes), *ends])
             for i, version in zip(places, replies[:: len(writes[0])], strict=False):
                 versions[i] = int(version)
         return versions
@@ -89,10 +90,10 @@ class RedisStore:
         """Remove an article and all its vectors; return the new version, None if unknown."""
         self._check_schema()
         key, shard = article_key(article_id), shard_of(article_id)
-        (state,) = self._reads.pipeline([("HGET", key, "state")])
+        (state,) = self._quick.pipeline([("HGET", key, "state")])
         if state != b"live":
             return None
-        replies = self._writes.transaction(
+        replies = self._patient.transaction(
             [
                 ("HINCRBY", key, "version", 1),
                 ("HSET", key, "state", "down"),
@@ -108,18 +109,18 @@ class RedisStore:
         """Read articles by id, those taken down included; unknown ids are absent."""
         self._check_schema()
         reading = Reading(namespace, self._dim(namespace), self._on_rejected)
-        starts = range(0, len(ids), BATCH)
-        return dict(chain.from_iterable(self._fetch(ids[i : i + BATCH], reading) for i in starts))
+        parts = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
+        return dict(chain.from_iterable(self._fetch(self._quick, p, reading) for p in parts))
 
     def scan(self, *, namespace: str) -> Iterator[list[StoredArticle]]:
         """Read every article that is not taken down, in batches, in no set order."""
         self._check_schema()
         reading = Reading(namespace, self._dim(namespace), self._on_rejected)
         for shard in range(SHARDS):
-            (members,) = self._reads.pipeline([("SMEMBERS", ids_key(shard))])
+            (members,) = self._patient.pipeline([("SMEMBERS", ids_key(shard))])
             ids = [member.decode(errors="replace") for member in self._typed(members)]
             for start in range(0, len(ids), BATCH):
-                found = self._fetch(ids[start : start + BATCH], reading)
+                found = self._fetch(self._patient, ids[start : start + BATCH], reading)
                 yield [stored for _, stored in found if stored.article is not None]
 
     def fill(
@@ -137,7 +138,7 @@ class RedisStore:
         for shard, places in by_shard(wanted, GROUP):
             ids = [wanted[i] for i in places]
             pushes = chain.from_iterable(_pushing("LPUSHX", i, frames[i] or b"") for i in ids)
-            self._writes.transaction([*pushes, *notifications(shard, ids, self._log_limit)])
+            self._patient.transaction([*pushes, *notifications(shard, ids, self._log_limit)])
 
     def position(self) -> Position:
         """Return the end of the log as of now; take it before a scan."""
@@ -184,21 +185,23 @@ class RedisStore:
 
     def close(self) -> None:
         """Disconnect."""
-        self._reads.close()
-        self._writes.close()
+        self._quick.close()
+        self._patient.close()
 
     def _check_schema(self) -> None:
         if self._is_known:
             return
-        (found,) = self._reads.transaction([("HGET", META, "schema")])
+        found = require(self._quick.pipeline([("HGET", META, "schema")])[0])
         if found is None:
             claim = [("HSETNX", META, "schema", SCHEMA), ("HGET", META, "schema")]
-            found = self._writes.transaction(claim)[1]
+            found = self._patient.transaction(claim)[1]
         require_known(found.decode(errors="replace"))
         self._is_known = True
 
-    def _fetch(self, ids: Sequence[str], reading: Reading) -> list[tuple[str, StoredArticle]]:
-        replies = self._reads.pipeline([command for i in ids for command in _fetching(i)])
+    def _fetch(
+        self, link: RedisLink, ids: Sequence[str], reading: Reading
+    ) -> list[tuple[str, StoredArticle]]:
+        replies = link.pipeline([command for i in ids for command in _fetching(i)])
         rows = zip(ids, replies[::2], replies[1::2], strict=True)
         read = (self._article(*row, reading) for row in rows)
         return [(stored.id, stored) for stored in read if stored is not None]
@@ -232,7 +235,7 @@ class RedisStore:
 
     def _dim(self, namespace: str) -> int | None:
         if namespace not in self._dims:
-            (size,) = self._reads.transaction([("HGET", META, f"dim:{namespace}")])
+            size = require(self._quick.pipeline([("HGET", META, f"dim:{namespace}")])[0])
             if size is None:
                 return None
             self._dims[namespace] = int(size)
@@ -244,7 +247,7 @@ class RedisStore:
         for size in sizes - {self._dims.get(namespace)}:
             name = f"dim:{namespace}"
             claim = [("HSETNX", META, name, size), ("HGET", META, name)]
-            if int(self._writes.transaction(claim)[1]) != size:
+            if int(self._patient.transaction(claim)[1]) != size:
                 raise FrameError("dim")
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from service.adapters.frames import OnRejected, ignore
 from service.ports import Store
 
-READ_TIMEOUT_S = 0.5
-WRITE_TIMEOUT_S = 2.0
+QUICK_TIMEOUT_S = 0.5
+PATIENT_TIMEOUT_S = 2.0
 EXAMPLES = (
     "sqlite:///var/newsbert.sqlite, sqlite:////srv/newsbert.sqlite, redis://localhost:6379/0, "
     "rediss://user:password@host:6379, redis+sentinel://host:26379,host:26379/service, "
@@ -52,7 +52,7 @@ def _redis(url: str, on_rejected: OnRejected) -> Store:
     from service.adapters.redis_store import RedisStore
 
     return RedisStore(
-        reads=connector(url, timeout_s=READ_TIMEOUT_S),
-        writes=connector(url, timeout_s=WRITE_TIMEOUT_S),
+        quick=connector(url, timeout_s=QUICK_TIMEOUT_S),
+        patient=connector(url, timeout_s=PATIENT_TIMEOUT_S),
         on_rejected=on_rejected,
     )

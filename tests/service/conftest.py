@@ -1,0 +1,64 @@
+"""Fixtures for all tests of the service."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import structlog
+
+from contract.bundle import Bundle, open_bundle
+from tests.builders import a_bundle
+from tests.service.fakes import FakeClock, FakeEncoder, FlakyStore
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run async tests on asyncio, as the service does."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging() -> Iterator[None]:
+    """Undo what a started service configures, whose stderr ends with its test."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Give a clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def encoder() -> FakeEncoder:
+    """Give an encoder that remembers what it was asked."""
+    return FakeEncoder()
+
+
+@pytest.fixture
+def store() -> FlakyStore:
+    """Give an empty store in memory that can be made to fail."""
+    return FlakyStore()
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    """Give a thread pool that ends with the test."""
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the directory of a tiny bundle, for all tests that only read it."""
+    path = tmp_path_factory.mktemp("service") / "bundle"
+    a_bundle(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(bundle_path: Path) -> Bundle:
+    """Give that bundle opened."""
+    return open_bundle(bundle_path)

@@ -1,0 +1,200 @@
+"""The catalogue: newest versions win, vectors may come late, merging keeps everything."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from service.catalogue import MERGE_ROWS, Catalogue
+from service.ports import Activation, StoredArticle
+from service.snapshot import ABSENT, Snapshot
+from tests.service.fakes import (
+    ACTIVATION,
+    DIM,
+    HOUR,
+    NOW,
+    a_catalogue_with,
+    a_stored,
+    a_take_down,
+)
+
+
+def many(count: int, *, version: int = 1, start: int = 0) -> list[StoredArticle]:
+    """Build articles quickly: one vector and one body for all, the id in both."""
+    one = a_stored("M", version=version)
+    assert one.article is not None
+    return [
+        replace(one, id=f"M{i}", article=one.article.model_copy(update={"id": f"M{i}"}))
+        for i in range(start, start + count)
+    ]
+
+
+def titles(snapshot: Snapshot) -> dict[str, str]:
+    """List the title of every article by id."""
+    rows = np.flatnonzero(snapshot.is_current)
+    return {snapshot.columns.facts[row].id: snapshot.columns.facts[row].title for row in rows}
+
+
+def test_a_new_version_replaces_the_old_one() -> None:
+    """The id answers with its newest title and vector, and counts once."""
+    catalogue = a_catalogue_with(a_stored("N1", title="Old"))
+    new = a_stored("N1", version=2, title="New")
+    assert catalogue.apply([new], NOW) == 1
+    snapshot = catalogue.current
+    assert titles(snapshot) == {"N1": "New"}
+    assert np.array_equal(snapshot.vectors[snapshot.row("N1")], new.vector)
+
+
+@pytest.mark.parametrize("batch", [[1, 2], [2, 1], [2, 2, 1]])
+def test_of_versions_in_one_batch_the_highest_wins(batch: list[int]) -> None:
+    """The order within a batch means nothing."""
+    catalogue = a_catalogue_with()
+    changed = [a_stored("N1", version=v, title=f"Title {v}") for v in batch]
+    assert catalogue.apply(changed, NOW) == 1
+    assert titles(catalogue.current) == {"N1": "Title 2"}
+
+
+def test_a_version_seen_before_is_no_news() -> None:
+    """Notifications may come twice or late: nothing changes, not even the snapshot object."""
+    catalogue = a_catalogue_with(a_stored("N1", version=2))
+    before = catalogue.current
+    assert catalogue.apply([a_stored("N1", version=2), a_stored("N1", version=1)], NOW) == 0
+    assert catalogue.current is before
+
+
+def test_a_take_down_removes_an_article_until_it_is_published_anew() -> None:
+    """After a take-down a late notification of the old version does not bring it back."""
+    catalogue = a_catalogue_with(a_stored("N1"))
+    catalogue.apply([a_take_down("N1", version=2)], NOW)
+    catalogue.apply([a_stored("N1", version=1)], NOW)
+    assert (catalogue.current.size, catalogue.current.row("N1")) == (0, ABSENT)
+    catalogue.apply([a_stored("N1", version=3, title="Back")], NOW)
+    assert titles(catalogue.current) == {"N1": "Back"}
+
+
+def test_an_article_appears_when_its_vector_arrives() -> None:
+    """Without a vector it is not shown; the same version with a vector is news once."""
+    bare, whole = a_stored("N1", vector=None), a_stored("N1")
+    catalogue = a_catalogue_with(bare)
+    assert catalogue.current.size == 0
+    assert catalogue.apply([bare], NOW) == 0
+    assert [catalogue.apply([whole], NOW), catalogue.apply([whole], NOW)] == [1, 0]
+    assert catalogue.current.size == 1
+
+
+def test_a_changed_text_without_a_vector_hides_the_old_text() -> None:
+    """An old vector never stands for a new text."""
+    catalogue = a_catalogue_with(a_stored("N1", title="Old"))
+    catalogue.apply([a_stored("N1", version=2, title="New", vector=None)], NOW)
+    assert catalogue.current.size == 0
+    catalogue.apply([a_stored("N1", version=2, title="New")], NOW)
+    assert titles(catalogue.current) == {"N1": "New"}
+
+
+@pytest.mark.parametrize("added", [MERGE_ROWS, MERGE_ROWS + 1, 3 * MERGE_ROWS])
+def test_merging_keeps_everything(added: int) -> None:
+    """Above 2,000 changed ids there is one base again, with old, changed and new articles."""
+    catalogue = a_catalogue_with(*many(1_000))
+    catalogue.set_popularity({"M0": 1.0, "M999": 2.0, "M1000": 3.0})
+    catalogue.apply([a_take_down("M1", 2)], NOW)
+    changed = many(added, version=3, start=500)
+    for start in range(0, added, 700):
+        catalogue.apply(changed[start : start + 700], NOW)
+    snapshot = catalogue.current
+    rows = [snapshot.row(f"M{i}") for i in range(500 + added)]
+    assert snapshot.size == 500 + added - 1
+    assert rows[1] == ABSENT
+    assert len(set(rows)) == len(rows)
+    assert [snapshot.columns.facts[r].version for r in rows[:502] if r >= 0] == [1] * 499 + [3, 3]
+    assert snapshot.popularity[[rows[0], rows[999], rows[1000]]].tolist() == [1.0, 2.0, 3.0]
+    is_merged = len(snapshot.recent) < added
+    assert is_merged == (added > MERGE_ROWS - 1)
+
+
+def test_many_changes_of_one_article_run_out_of_no_room() -> None:
+    """Each change takes a row; full columns are merged, and old rows are let go."""
+    catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=0, merge_rows=4)
+    for version in range(1, 100):
+        catalogue.apply([a_stored("N1", version=version, title=f"Title {version}")], NOW)
+    assert titles(catalogue.current) == {"N1": "Title 99"}
+    assert len(catalogue.current.columns.vectors) <= 10
+
+
+@pytest.mark.parametrize(("size", "is_merged"), [(100, True), (500, False)])
+def test_in_a_large_catalogue_one_percent_may_change_before_a_merge(
+    size: int, is_merged: bool
+) -> None:
+    """Four changed ids are above a bound of two, yet not above one percent of 500."""
+    catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=0, merge_rows=2)
+    catalogue.load([many(size)])
+    catalogue.apply(many(4, start=1_000), NOW)
+    assert (len(catalogue.current.recent) == 0) == is_merged
+    assert catalogue.current.size == size + 4
+
+
+def test_an_expired_article_counts_in_histories_until_its_time_to_live_ends() -> None:
+    """After expiry plus history_ttl a merge drops the row; before that it is kept but not live."""
+    expired = datetime.fromtimestamp(NOW - 2 * HOUR, UTC)
+    catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=3 * HOUR, merge_rows=1)
+    catalogue.load([[a_stored("N1", expires_at=expired)]])
+    catalogue.apply([a_stored("N2"), a_stored("N3")], NOW)
+    assert titles(catalogue.current).keys() == {"N1", "N2", "N3"}
+    assert not catalogue.current.is_live(catalogue.current.row("N1"), NOW)
+    catalogue.apply([a_stored("N4"), a_stored("N5")], NOW + HOUR)
+    assert titles(catalogue.current).keys() == {"N2", "N3", "N4", "N5"}
+
+
+def test_a_load_replaces_everything() -> None:
+    """What a scan does not give is gone, and versions count from what it gave."""
+    catalogue = a_catalogue_with(a_stored("N1", version=9), a_stored("N2", version=9))
+    catalogue.load([[a_stored("N1", version=1, title="Restored")], [a_stored("N3")]])
+    assert titles(catalogue.current).keys() == {"N1", "N3"}
+    assert catalogue.apply([a_stored("N2", version=1)], NOW) == 1
+
+
+def test_popularity_goes_with_articles_that_come_later() -> None:
+    """A table may name articles that are not there yet; it is replaced as a whole."""
+    catalogue = a_catalogue_with(a_stored("N1"))
+    catalogue.set_popularity({"N1": 0.5, "N2": 1.5})
+    catalogue.apply([a_stored("N2"), a_stored("N3")], NOW)
+    assert catalogue.current.popularity.tolist() == [0.5, 1.5, -np.inf]
+    catalogue.set_popularity({"N3": 2.5})
+    assert catalogue.current.popularity.tolist() == [-np.inf, -np.inf, 2.5]
+
+
+def test_an_activation_is_seen_with_the_same_articles() -> None:
+    """Another bundle of the same namespace keeps the rows."""
+    catalogue = a_catalogue_with(a_stored("N1"))
+    flipped = Activation(generation=7, model="model-2", namespace=ACTIVATION.namespace)
+    catalogue.set_activation(flipped)
+    assert catalogue.current.activation == flipped
+    assert catalogue.current.size == 1
+
+
+def test_names_of_few_kinds_are_held_once() -> None:
+    """A million articles of one topic hold one string for it."""
+    catalogue = a_catalogue_with(
+        a_stored("N1", topic="".join(["spo", "rts"])), a_stored("N2", topic="".join(["sp", "orts"]))
+    )
+    first, second = catalogue.current.columns.facts
+    assert first.topic is second.topic
+
+
+def test_two_writers_at_once_lose_nothing() -> None:
+    """The follower and the filler apply from different threads."""
+    catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=HOUR, merge_rows=16)
+    halves = many(200), many(200, start=200)
+
+    def apply(half: list[StoredArticle]) -> None:
+        for stored in half:
+            catalogue.apply([stored], NOW)
+
+    writers = [threading.Thread(target=apply, args=(half,)) for half in halves]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert catalogue.current.size == 400
+    assert all(catalogue.current.row(f"M{i}") != ABSENT for i in range(400))

@@ -1,0 +1,264 @@
+"""The follower keeps a catalogue equal to the store, through outages, gaps and late vectors."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from service.batching import Batcher
+from service.catalogue import Catalogue
+from service.filler import Filler
+from service.follower import Follower
+from service.ports import Activation
+from service.snapshot import ABSENT
+from service.storage import AsyncStore
+from service.telemetry import Telemetry
+from tests.service.fakes import (
+    DIM,
+    HOUR,
+    MODEL,
+    NOW,
+    PATIENCE_S,
+    SPACE,
+    SPEC,
+    FakeClock,
+    FakeEncoder,
+    FlakyStore,
+    a_publication,
+    until,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+class Process:
+    """One process of the service without its HTTP side."""
+
+    def __init__(
+        self, store: FlakyStore, encoder: FakeEncoder, executor: Executor, poll_interval_s: float
+    ) -> None:
+        clock, awaitable = FakeClock(), AsyncStore(store, executor)  # type: ignore[arg-type]
+        self.catalogue = Catalogue(Activation(0, MODEL, SPACE), DIM, history_ttl_s=HOUR)
+        self.telemetry = Telemetry()
+        self.batcher = Batcher(encoder, executor)
+        self.filler = Filler(awaitable, self.catalogue, self.batcher, SPEC, clock)
+        self.follower = Follower(
+            awaitable,
+            self.catalogue,
+            self.filler,
+            activate=partial(store.activate, model=MODEL, namespace=SPACE),
+            clock=clock,
+            telemetry=self.telemetry,
+            poll_interval_s=poll_interval_s,
+            popularity_interval_s=0.0,
+        )
+
+    def shows(self, *ids: str) -> bool:
+        """Say whether the snapshot holds exactly these articles."""
+        snapshot = self.catalogue.current
+        return snapshot.size == len(ids) and all(snapshot.row(i) != ABSENT for i in ids)
+
+    def metric(self, name: str) -> float | None:
+        """Read one of the process's metrics."""
+        return self.telemetry.registry.get_sample_value(name)
+
+
+@asynccontextmanager
+async def started(
+    store: FlakyStore, encoder: FakeEncoder, executor: Executor, *, poll_interval_s: float = 0.001
+) -> AsyncIterator[Process]:
+    """Run a process's jobs for the length of a block."""
+    process = Process(store, encoder, executor, poll_interval_s)
+    jobs = [process.follower.run(), process.batcher.run(), process.filler.run()]
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield process
+        assert not any(task.done() for task in tasks), "a job has ended by itself"
+    finally:
+        encoder.gate.set()
+        for task in tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def process(
+    store: FlakyStore, encoder: FakeEncoder, executor: Executor
+) -> AsyncIterator[Process]:
+    """Give a process that has loaded the store with one article in it."""
+    publish(store, "N1")
+    async with started(store, encoder, executor) as process:
+        await until(lambda: process.follower.is_ready and not process.follower.is_behind)
+        yield process
+
+
+def publish(store: FlakyStore, *ids: str, **fields: Any) -> None:
+    """Write articles as another process would."""
+    publications = [a_publication(i, **fields) for i in ids]
+    store.inner.publish(publications, namespace=SPACE, now=NOW)
+
+
+def publish_bare(store: FlakyStore, *ids: str) -> None:
+    """Write articles as a process of another namespace would: without a vector of this one."""
+    publications = [a_publication(i, title=f"Title of {i}") for i in ids]
+    store.inner.publish(publications, namespace="another space", now=NOW)
+
+
+async def test_what_is_stored_is_loaded_at_the_start(process: Process) -> None:
+    """Ready, not behind, with the activation that the store gave, and told to operators."""
+    assert process.shows("N1")
+    assert process.catalogue.current.activation == Activation(1, MODEL, SPACE)
+    assert process.metric("newsbert_articles") == 1
+    assert process.metric("newsbert_generation") == 1
+    assert process.metric("newsbert_store_up") == 1
+
+
+async def test_writes_of_any_process_are_followed(process: Process, store: FlakyStore) -> None:
+    """New, changed and taken-down articles arrive without a request."""
+    publish(store, "N2", "N3")
+    await until(lambda: process.shows("N1", "N2", "N3"))
+    publish(store, "N2", title="New title")
+    await until(lambda: titles(process)["N2"] == "New title")
+    store.inner.take_down("N1")
+    await until(lambda: process.shows("N2", "N3"))
+    assert process.metric("newsbert_articles") == 2
+
+
+async def test_a_nudge_looks_at_once(
+    store: FlakyStore, encoder: FakeEncoder, executor: Executor
+) -> None:
+    """A process sees its own write without the pause between two looks."""
+    async with started(store, encoder, executor, poll_interval_s=2 * PATIENCE_S) as process:
+        await until(lambda: not process.follower.is_behind)
+        publish(store, "N2")
+        process.follower.nudge()
+        await until(lambda: process.shows("N2"))
+
+
+async def test_an_outage_leaves_the_process_ready_and_behind(
+    process: Process, store: FlakyStore
+) -> None:
+    """The articles stay; one warning is logged, not one a try; the store's return is noticed."""
+    with capture_logs() as events:
+        store.is_down = True
+        await until(lambda: process.follower.is_behind)
+        await asyncio.sleep(0.2)
+    assert [e["event"] for e in events if e["event"] == "store_lost"] == ["store_lost"]
+    assert process.follower.is_ready
+    assert process.shows("N1")
+    assert process.metric("newsbert_store_up") == 0
+    store.is_down = False
+    await until(lambda: not process.follower.is_behind)
+    assert process.metric("newsbert_store_up") == 1
+
+
+async def test_nothing_written_around_an_outage_is_lost(
+    process: Process, store: FlakyStore
+) -> None:
+    """The store is lost between the look at the log and the look at the articles."""
+    store.before["fetch"] = lambda: setattr(store, "is_down", True)
+    publish(store, "N2")
+    await until(lambda: process.follower.is_behind)
+    publish(store, "N3")
+    store.inner.take_down("N1")
+    store.is_down = False
+    await until(lambda: process.shows("N2", "N3"))
+
+
+async def test_a_process_may_start_before_its_store(
+    store: FlakyStore, encoder: FakeEncoder, executor: Executor
+) -> None:
+    """Not ready until the store came and was read; it is lost once more in the middle of a scan."""
+    publish(store, "N1")
+    store.is_down = True
+    async with started(store, encoder, executor) as process:
+        await until(lambda: "activate" in store.calls)
+        assert not process.follower.is_ready
+        store.before["scan"] = lambda: setattr(store, "is_down", True)
+        store.is_down = False
+        await until(lambda: "scan" in store.calls)
+        assert not process.follower.is_ready
+        store.is_down = False
+        await until(lambda: process.follower.is_ready)
+        assert process.shows("N1")
+
+
+async def test_what_is_written_during_the_scan_is_not_lost(
+    store: FlakyStore, encoder: FakeEncoder, executor: Executor
+) -> None:
+    """The position is taken before the scan begins."""
+    publish(store, "N1")
+    store.before["scan"] = lambda: publish(store, "N2")
+    async with started(store, encoder, executor) as process:
+        await until(lambda: process.shows("N1", "N2"))
+
+
+async def test_a_gap_in_the_log_makes_it_load_again(
+    encoder: FakeEncoder, executor: Executor
+) -> None:
+    """When the log was cut during an outage, changes and take-downs are found by a scan."""
+    store = FlakyStore(log_limit=3)
+    publish(store, "N1", "N2")
+    async with started(store, encoder, executor) as process:
+        await until(lambda: process.follower.is_ready and not process.follower.is_behind)
+        store.is_down = True
+        await until(lambda: process.follower.is_behind)
+        store.inner.take_down("N1")
+        publish(store, *(f"M{i}" for i in range(10)))
+        scans = store.calls.count("scan")
+        store.is_down = False
+        await until(lambda: process.shows("N2", *(f"M{i}" for i in range(10))))
+        assert process.follower.is_ready
+        assert store.calls.count("scan") == scans + 1
+
+
+async def test_popularity_is_polled(process: Process, store: FlakyStore) -> None:
+    """A new table replaces the old one; the same revision is read once."""
+    store.inner.replace_popularity({"N1": 1.5})
+    await until(lambda: popularity(process) == {"N1": 1.5})
+    store.inner.replace_popularity({"N2": 2.5})
+    publish(store, "N2")
+    await until(lambda: popularity(process) == {"N1": -np.inf, "N2": 2.5})
+
+
+async def test_popularity_is_there_when_the_process_is_ready(
+    store: FlakyStore, encoder: FakeEncoder, executor: Executor
+) -> None:
+    """The first answer already knows what is popular."""
+    publish(store, "N1")
+    store.inner.replace_popularity({"N1": 1.5})
+    async with started(store, encoder, executor) as process:
+        await until(lambda: process.follower.is_ready)
+        assert popularity(process) == {"N1": 1.5}
+
+
+async def test_missing_vectors_are_filled_and_stored(
+    process: Process, store: FlakyStore, encoder: FakeEncoder
+) -> None:
+    """Articles of another namespace appear once encoded; the store has their vectors then."""
+    publish_bare(store, "N2", "N3")
+    await until(lambda: process.shows("N1", "N2", "N3"))
+    stored = store.inner.fetch(["N2", "N3"], namespace=SPACE)
+    assert all(one.vector is not None for one in stored.values())
+    assert len(encoder.texts) == 2
+
+
+def titles(process: Process) -> dict[str, str]:
+    """Return the titles of a process's snapshot by id."""
+    snapshot = process.catalogue.current
+    rows = np.flatnonzero(snapshot.is_current)
+    return {f.id: f.title for f in (snapshot.columns.facts[row] for row in rows)}
+
+
+def popularity(process: Process) -> dict[str, float]:
+    """Return the log-weights of a process's snapshot by id."""
+    snapshot = process.catalogue.current
+    return {i: float(snapshot.popularity[snapshot.row(i)]) for i in titles(process)}

@@ -1,0 +1,41 @@
+"""The service in this process: a client for its routes, with the lifespan around them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.fakes import until
+
+
+@asynccontextmanager
+async def client_of(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Send requests to an ASGI app, without a network."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+@asynccontextmanager
+async def served(
+    bundle: Path,
+    store: str = "memory://",
+    *,
+    change: Callable[[FastAPI], None] | None = None,
+    **settings: Any,
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve a bundle and a store for the length of a block; `change` may add to the app."""
+    settings = {"poll_interval_s": 0.005, "popularity_interval_s": 0.01, **settings}
+    app = create_app(Settings(bundle=bundle, store=store, **settings))
+    if change is not None:
+        change(app)
+    async with app.router.lifespan_context(app):
+        await until(lambda: app.state.running.follower.is_ready)
+        await until(lambda: not app.state.running.follower.is_behind)
+        async with client_of(app) as client:
+            yield client

@@ -1,0 +1,162 @@
+"""Run `newsbert` as what it is, a process of its own, and talk to it over HTTP."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from tests.redis_server import free_port
+
+ROOT = Path(__file__).parent.parent
+BUNDLE = ROOT / "bundles" / "newsbert"
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 15.0
+PAUSE_S = 0.01
+
+
+class Service:
+    """One `newsbert serve` process; the port stays over restarts, extra settings are variables."""
+
+    def __init__(self, bundle: Path, store: str, directory: Path, **settings: object) -> None:
+        self.port = free_port()
+        self._flags = ("--bundle", str(bundle), "--store", store, "--port", str(self.port))
+        self._environment = {f"NEWSBERT_{k.upper()}": str(v) for k, v in settings.items()}
+        directory.mkdir(parents=True, exist_ok=True)
+        self._log = directory / f"service-{self.port}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+
+    @property
+    def url(self) -> str:
+        """Return where the service listens."""
+        return str(self.client.base_url)
+
+    @property
+    def pid(self) -> int:
+        """Return the id of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def launch(self) -> None:
+        """Start the process and return at once."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "newsbert", "serve", *self._flags],
+                cwd=ROOT,
+                env=environment(**self._environment),
+                stderr=log,
+                stdout=log,
+            )
+
+    def start(self) -> "Service":
+        """Start the process and return when it is ready."""
+        self.launch()
+        self.wait_for("/health/ready")
+        return self
+
+    def wait_for(self, path: str, status: int = 200, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Return when a path answers with a status; fail when the process ends or time is up."""
+        wait_until(lambda: self._answers(path, status), timeout_s, self.log)
+
+    def kill(self) -> None:
+        """End the process as a power cut would: SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> int:
+        """End the process as an operator does, SIGTERM, and return its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(STOP_TIMEOUT_S)
+
+    def is_running(self) -> bool:
+        """Say whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def log(self) -> str:
+        """Return what the process wrote to its log."""
+        return self._log.read_text()
+
+    def _answers(self, path: str, status: int) -> bool:
+        assert self.is_running(), f"the service ended:\n{self.log()}"
+        with suppress(httpx.TransportError):
+            return self.client.get(path).status_code == status
+        return False
+
+
+@contextmanager
+def serving(
+    bundle: Path, store: str, directory: Path, *, ready: bool = True, **settings: object
+) -> Iterator[Service]:
+    """Run a service for the block; with `ready`, from when it is."""
+    service = Service(bundle, store, directory, **settings)
+    try:
+        if ready:
+            service.start()
+        else:
+            service.launch()
+        yield service
+    finally:
+        service.kill()
+        service.client.close()
+
+
+def newsbert(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a sub-command to its end; fail with its words when it fails."""
+    command = [sys.executable, "-m", "newsbert", *map(str, arguments)]
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment without settings of ours, one thread a library."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("NEWSBERT_")}
+    return {**kept, "OMP_NUM_THREADS": "1", **variables}
+
+
+def wait_until(
+    is_so: Callable[[], bool], timeout_s: float, why: Callable[[], str] = lambda: ""
+) -> float:
+    """Poll until a condition holds; return how many seconds that took, fail when time is up."""
+    started = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - started < timeout_s, f"not within {timeout_s} s: {why()}"
+        time.sleep(PAUSE_S)
+    return time.monotonic() - started
+
+
+def resident_bytes(pid: int) -> int:
+    """Return how much memory a process holds (RSS)."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def percentile(seconds: list[float], q: float) -> float:
+    """Return a percentile of measured times."""
+    return float(np.percentile(seconds, q))
+
+
+def ids_of(answer: httpx.Response) -> list[str]:
+    """Return the ids of a ranked answer; fail with its words when it is an error."""
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return [item["id"] for item in items]
+
+
+def is_recommendable(client: httpx.Client, article_id: str) -> bool:
+    """Say whether an article is among what may be recommended now."""
+    return article_id in ids_of(
+        client.post("/v1/recommendations", json={"candidates": [article_id], "n": 1})
+    )
