@@ -1,0 +1,1 @@
+"""Checkpoint to verified bundle: graphs, quantisation, parity gate, package."""

@@ -1,0 +1,184 @@
+"""Package: a checkpoint's graphs, measured against it, assembled and written as a bundle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from contract import bundle as b
+from contract.encoder import BundleEncoder
+from contract.golden import make_golden, verified_encoder
+from contract.mind import MindFolder
+from contract.tokens import TextTokenizer
+from export.checks import check_graph, check_paths
+from export.errors import UnsupportedModel
+from export.golden_cases import golden_cases
+from export.graph import news_encoder_graph, user_encoder_graph
+from export.invariance import batch_cosine
+from export.model_card import is_mind, model_card
+from export.parameters import news_parameters, user_parameters
+from export.parity import (
+    ParityBudget,
+    ParityReport,
+    Variant,
+    compare,
+    measure,
+    shown_articles,
+)
+from export.precision import Float32, Precision
+from export.quantize import RowwiseInt8
+from export.reference import TorchReference
+from training.checkpoint import StudentCheckpoint
+
+Files = Mapping[str, bytes]
+INVARIANCE_TEXTS = 64
+LOCAL_FOLDER = re.compile(r"^(?:[./~\\]|[A-Za-z]:\\)")
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """Everything that encodes, in float32 and in int8; only the news encoder differs."""
+
+    fp32: Files
+    int8: Files
+
+
+def export_bundle(
+    checkpoint: StudentCheckpoint,
+    *,
+    dev: MindFolder,
+    samples: MindFolder,
+    target: Path,
+    budget: ParityBudget | None = None,
+) -> tuple[b.Bundle, ParityReport]:
+    """Build, measure and write; over the budget raises ParityExceeded and writes nothing.
+
+    The same checkpoint gives the same namespace, and with the same folders the same model.
+    """
+    graphs = build_graphs(checkpoint)
+    parity = measure_parity(checkpoint, graphs, dev)
+    parity.require(budget or ParityBudget())
+    encoder = BundleEncoder(draft(checkpoint, graphs.int8))
+    cases = golden_cases(samples, encoder, checkpoint.spec)
+    on_mind = is_mind(checkpoint.provenance, dev)
+    files = {
+        **graphs.int8,
+        b.GOLDEN: make_golden(encoder, encoder.click_model, cases),
+        b.MODEL_CARD: model_card(_without_folders(checkpoint), parity, trained_on_mind=on_mind),
+    }
+    provenance = _plain(checkpoint.provenance)
+    check_paths({**files, b.MANIFEST: b.canonical_json(provenance)})
+    bundle = b.write_bundle(
+        target, files, **_shape(checkpoint), quality=_quality(checkpoint, parity),
+        provenance=provenance,
+    )  # fmt: skip
+    verified_encoder(target)
+    return bundle, parity
+
+
+def build_graphs(checkpoint: StudentCheckpoint) -> Graphs:
+    """Build both precisions and refuse what no bundle may hold."""
+    _require_rows(checkpoint)
+    shared = {
+        b.USER_ENCODER: user_encoder_graph(user_parameters(checkpoint.model)),
+        b.CLICK_MODEL: checkpoint.model.click_model.to_contract().to_json(),
+        b.TOKENIZER: checkpoint.tokenizer_json,
+        b.TOPICS: b.canonical_json(checkpoint.topics),
+    }
+    check_graph(b.USER_ENCODER, shared[b.USER_ENCODER])
+    fp32, int8 = (_news_encoder(checkpoint, p) for p in (Float32(), RowwiseInt8()))
+    return Graphs({**shared, b.NEWS_ENCODER: fp32}, {**shared, b.NEWS_ENCODER: int8})
+
+
+def measure_parity(
+    checkpoint: StudentCheckpoint, graphs: Graphs, folder: MindFolder
+) -> ParityReport:
+    """Measure checkpoint and graphs on a folder's impressions, the graphs as the service runs them.
+
+    The torch figures use the click model that ships, so that only encoding differs.
+    """
+    shown = shown_articles(folder)
+    click_model = checkpoint.model.click_model.to_contract()
+    reference = measure(shown, TorchReference(checkpoint), click_model, checkpoint.spec)
+
+    def variant(files: Files) -> Variant:
+        encoder = BundleEncoder(draft(checkpoint, files))
+        found = measure(shown, encoder, encoder.click_model, checkpoint.spec)
+        return compare(reference, found, size_bytes=sum(map(len, files.values())))
+
+    return ParityReport(
+        torch=reference.metrics,
+        torch_texts_per_s=reference.texts_per_s,
+        fp32=variant(graphs.fp32),
+        int8=variant(graphs.int8),
+        batch_cosine=_batch_cosine(checkpoint, graphs.int8[b.NEWS_ENCODER], shown),
+        texts=len(shown.articles),
+    )
+
+
+def draft(checkpoint: StudentCheckpoint, files: Files) -> b.Bundle:
+    """Return files as a bundle that is not written yet, for the encoder that the service uses."""
+    manifest = b.Manifest(namespace="", **_shape(checkpoint), files={}, quality={}, provenance={})
+    return b.Bundle(manifest=manifest, model="", files=files)
+
+
+def _require_rows(checkpoint: StudentCheckpoint) -> None:
+    known, rows = checkpoint.tokenizer().vocabulary, checkpoint.model.architecture.vocabulary
+    if known > rows:
+        raise UnsupportedModel(f"the tokenizer knows {known} tokens, the model only {rows}")
+
+
+def _news_encoder(checkpoint: StudentCheckpoint, precision: Precision) -> bytes:
+    parameters = news_parameters(checkpoint.model, max_tokens=checkpoint.spec.max_tokens)
+    graph = news_encoder_graph(parameters, precision)
+    check_graph(b.NEWS_ENCODER, graph)
+    return graph
+
+
+def _batch_cosine(checkpoint: StudentCheckpoint, graph: bytes, folder: MindFolder) -> float:
+    tokenizer: TextTokenizer = checkpoint.tokenizer()
+    picked = np.linspace(0, len(folder.articles) - 1, INVARIANCE_TEXTS).astype(int)
+    texts = [checkpoint.spec.text(folder.articles[i]) for i in picked]
+    rows = tokenizer.rows(texts)
+    return batch_cosine(graph, rows, pad_id=tokenizer.pad_id, max_tokens=checkpoint.spec.max_tokens)
+
+
+def _shape(checkpoint: StudentCheckpoint) -> dict[str, Any]:
+    architecture = checkpoint.model.architecture
+    return {
+        "dim": architecture.dim,
+        "layers": architecture.layers,
+        "topics": len(checkpoint.topics),
+        "text": checkpoint.spec,
+    }
+
+
+def _quality(checkpoint: StudentCheckpoint, parity: ParityReport) -> dict[str, Any]:
+    return {"at_training": checkpoint.metrics, "parity": parity.quality()}
+
+
+def _without_folders(checkpoint: StudentCheckpoint) -> StudentCheckpoint:
+    return StudentCheckpoint(
+        model=checkpoint.model,
+        spec=checkpoint.spec,
+        tokenizer_json=checkpoint.tokenizer_json,
+        topics=checkpoint.topics,
+        provenance=_plain(checkpoint.provenance),
+        metrics=checkpoint.metrics,
+    )
+
+
+def _plain(provenance: Any) -> Any:  # noqa: ANN401 (JSON of any depth)
+    """Shorten local folders to their last two names: a bundle says nothing of its machine."""
+    if isinstance(provenance, dict):
+        return {name: _plain(value) for name, value in provenance.items()}
+    if isinstance(provenance, list):
+        return [_plain(value) for value in provenance]
+    if isinstance(provenance, str) and LOCAL_FOLDER.match(provenance):
+        return "/".join(PurePosixPath(provenance.replace("\\", "/")).parts[-2:]).lstrip("./~")
+    return provenance
