@@ -1,0 +1,192 @@
+"""No speed is told of wrong answers: vectors, agreement and recommendations are checked first."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import catalogues
+from benchmarks.agreement import agreement, check_vectors
+from benchmarks.comparison import BenchmarkError
+from benchmarks.encoder import choose_texts, measure
+from benchmarks.oracle import check_answer, recommender
+from benchmarks.results import ROOT
+from contract.bundle import Bundle
+from service.adapters.memory_store import MemoryStore
+from service.recommend import Query, Recommender
+from service.routes.answers import ranking, recommendation
+from tests.builders import a_bundle
+
+SIZE = 400
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Write a tiny bundle."""
+    return a_bundle(tmp_path_factory.mktemp("bundle") / "tiny", dim=16)
+
+
+@pytest.fixture(scope="module")
+def truth(bundle: Bundle) -> Recommender:
+    """Build the use case over a made-up catalogue."""
+    store = MemoryStore()
+    catalogues.fill_with_made_up(store, bundle, SIZE, seed=1)
+    return recommender(store, bundle)
+
+
+def random_vectors(count: int, dim: int, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Draw unit vectors."""
+    rows = np.random.default_rng(seed).standard_normal((count, dim))
+    return catalogues.unit(rows).astype(np.float32)
+
+
+def a_request(**changes: Any) -> dict[str, Any]:
+    """Make one reader's request for ten articles."""
+    (body,) = catalogues.made_up_requests(1, size=SIZE, history=50, seed=3, n=10)
+    return {**body, **changes}
+
+
+def answered(body: dict[str, Any], truth: Recommender) -> dict[str, Any]:
+    """Answer as the service does."""
+    if "candidates" in body:
+        return ranking(truth.rank(body["history"], body["candidates"]))
+    return recommendation(truth.recommend(Query(history=body["history"], n=body["n"])), ())
+
+
+def test_sound_vectors_pass() -> None:
+    """Finite, of unit length, one for each text."""
+    check_vectors("student", random_vectors(5, 8, 0), 5)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "complaint"),
+    [
+        (random_vectors(4, 8, 0), "not 5 finite vectors"),
+        (np.full((5, 8), np.nan, np.float32), "not 5 finite vectors"),
+        (2 * random_vectors(5, 8, 0), "a length is 1 off 1"),
+    ],
+)
+def test_unsound_vectors_are_refused(vectors: Any, complaint: str) -> None:
+    """Too few, not finite, not of unit length."""
+    with pytest.raises(BenchmarkError, match=complaint):
+        check_vectors("student", vectors, 5)
+
+
+def test_a_turned_space_agrees_entirely() -> None:
+    """Only similarities are compared, so neither axes nor width matter."""
+    vectors = random_vectors(60, 8, 0)
+    turned = vectors @ np.linalg.qr(random_vectors(12, 12, 1))[0][:8]
+    found = agreement(vectors, turned.astype(np.float32))
+    assert found.correlation == pytest.approx(1, abs=1e-3)
+    assert found.top10_overlap > 0.99
+
+
+def test_unrelated_spaces_do_not_agree() -> None:
+    """The floor of the encoder benchmark is far above what chance gives."""
+    found = agreement(random_vectors(300, 16, 0), random_vectors(300, 16, 1))
+    assert abs(found.correlation) < 0.05
+    assert found.top10_overlap < 0.1
+
+
+def test_the_encoder_benchmark_refuses_encoders_that_disagree(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the floor there is no speed to tell."""
+    texts = choose_texts(bundle, ROOT / "samples/articles.jsonl", 50)
+    monkeypatch.setattr("benchmarks.encoder.TorchTeacher", StrangeTeacher)
+    with pytest.raises(BenchmarkError, match="do not agree"):
+        measure(bundle, "strange", texts, 1, 1, 0.5)
+    measured = measure(bundle, "strange", texts, 1, 2, -1.0)
+    assert measured["figures"]["ratio"]["runs"] == 2
+    assert [set(run) for run in measured["runs"]] == [{"threads", "student", "teacher"}] * 2
+
+
+class StrangeTeacher:
+    """Gives every text a random vector."""
+
+    description = "random"
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Take what a teacher takes."""
+
+    def vectors(self, texts: list[str]) -> Any:
+        """Draw a vector for each text."""
+        return random_vectors(len(texts), 8, 2)
+
+
+def test_texts_are_drawn_alike_and_without_repetition(bundle: Bundle) -> None:
+    """Both encoders, and every run, get the same texts."""
+    file = ROOT / "samples/articles.jsonl"
+    first, second = choose_texts(bundle, file, 30), choose_texts(bundle, file, 30)
+    assert first == second
+    assert len(set(first)) == 30
+
+
+def test_made_up_articles_lie_around_their_topics() -> None:
+    """Unit vectors; two of one topic are more alike than two of different ones."""
+    topics, vectors = catalogues.made_up_vectors(SIZE, 16, seed=1)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    alike = vectors @ vectors.T
+    same = topics[:, None] == topics[None, :]
+    assert alike[same].mean() > alike[~same].mean() + 0.3
+
+
+def test_made_up_readers_click_fifty_different_articles_each() -> None:
+    """Histories vary from request to request and repeat no article."""
+    bodies = catalogues.made_up_requests(5, size=SIZE, history=50, seed=3, n=10)
+    assert [len(set(body["history"])) for body in bodies] == [50] * 5
+    assert len({tuple(body["history"]) for body in bodies}) == 5
+
+
+def test_sample_requests_are_the_histories_of_the_click_log() -> None:
+    """Varied lengths, none empty."""
+    bodies = catalogues.sample_requests(10)
+    lengths = {len(body["history"]) for body in bodies}
+    assert len(lengths) > 5
+    assert min(lengths) >= 1
+
+
+def test_bodies_are_written_one_a_line(tmp_path: Path) -> None:
+    """As wrk reads them."""
+    file = catalogues.write_bodies(tmp_path / "bodies.jsonl", [{"n": 1}, {"n": 2}])
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [{"n": 1}, {"n": 2}]
+
+
+def test_right_answers_pass(truth: Recommender) -> None:
+    """For recommendations and for ranking."""
+    for body in (a_request(), {"history": ["M1"], "candidates": ["M2", "M3"]}):
+        check_answer(body, answered(body, truth), truth)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda a: a["items"].pop(), "9 articles instead of 10"),
+        (lambda a: a["items"].reverse(), "belongs"),
+        (lambda a: a["items"][0].update(score=0.5), "belongs"),
+        (lambda a: a["items"][3].update(id="M399x"), "belongs"),
+        (lambda a: a.update(strategy="popular"), "not personal"),
+        (lambda a: a.update(degraded=["stale"]), "not personal"),
+    ],
+)
+def test_a_wrong_answer_is_noticed(
+    truth: Recommender, spoil: Callable[[dict[str, Any]], Any], complaint: str
+) -> None:
+    """Each check of an answer has been seen to fail."""
+    body = a_request()
+    answer = answered(body, truth)
+    spoil(answer)
+    with pytest.raises(BenchmarkError, match=complaint):
+        check_answer(body, answer, truth)
+
+
+def test_an_article_of_the_history_is_noticed(truth: Recommender) -> None:
+    """What the reader has read is not recommended."""
+    body = a_request()
+    answer = answered(body, truth)
+    answer["items"][9]["id"] = body["history"][0]
+    with pytest.raises(BenchmarkError, match="of the history"):
+        check_answer(body, answer, truth)

@@ -1,0 +1,241 @@
+"""SIGKILL of the service, of Redis, of a refresh, at seeded random moments under load.
+
+What was acknowledged is there afterwards, to read and to recommend, in the version acknowledged
+or a later one.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from contract.bundle import open_bundle
+from service.adapters.stores import open_store
+from service.refresh import CHUNK
+from tests.builders import WORDS, a_title
+from tests.redis_server import RedisServer
+from tests.serving import ROOT, Service, environment, ids_of, newsbert, serving, wait_until
+
+WRITERS, SURELY_IN_FLIGHT, SHARE_OF_ROUNDS = 8, 4, 0.8
+# When a kill comes, in seconds after the writers started.
+EARLIEST_S, LATEST_S = 0.05, 0.35
+OUTAGE_S = 0.3
+PAGE = 200
+ROUNDS = [10, pytest.param(50, marks=pytest.mark.slow)]
+TOPICS = list(WORDS)
+
+
+class Writers:
+    """Threads that publish, each its own articles twice, until told to stop.
+
+    `acknowledged` maps an id to the number in the last title that was answered with 200; `statuses`
+    holds every status that was answered; `in_flight` counts requests sent and not yet answered.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.acknowledged: dict[str, int] = {}
+        self.statuses: set[int] = set()
+        self.in_flight = 0
+        self._url, self._prefix = url, prefix
+        self._lock, self._is_over = threading.Lock(), threading.Event()
+        self._threads = [threading.Thread(target=self._write, args=(i,)) for i in range(WRITERS)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Return once all threads have ended."""
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _write(self, writer: int) -> None:
+        with httpx.Client(base_url=self._url, timeout=10) as client:
+            number = 0
+            while not self._is_over.is_set():
+                self._publish(client, f"{self._prefix}-{writer}-{number // 2}", number)
+                number += 1
+
+    def _publish(self, client: httpx.Client, article_id: str, number: int) -> None:
+        with self._lock:
+            self.in_flight += 1
+        try:
+            body = {"title": a_title(TOPICS[number % 4], number)}
+            answer = client.put(f"/v1/news/{article_id}", json=body)
+            self.statuses.add(answer.status_code)
+            if answer.status_code == 200:
+                self.acknowledged[article_id] = number
+            else:
+                time.sleep(0.01)
+        except httpx.TransportError:
+            # Nothing was acknowledged: what became of the write is not known.
+            self._is_over.wait(0.01)
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+
+
+@pytest.fixture
+def durable_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a Redis that has every write on disk before it answers."""
+    server = RedisServer(tmp_path / "redis", "--appendonly", "yes", "--appendfsync", "always")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Name a durable store of each kind."""
+    if request.param == "redis":
+        redis: RedisServer = request.getfixturevalue("durable_redis")
+        return redis.url
+    return f"sqlite:///{tmp_path}/store.sqlite"
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_kills_of_the_service_lose_nothing_acknowledged(
+    rounds: int, store: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """The next process has it all."""
+    moments, busy, everything = random.Random(rounds), 0, dict[str, int]()
+    with serving(tiny_bundle, store, tmp_path) as service:
+        for number in range(rounds):
+            writers = Writers(service.url, f"r{number}")
+            time.sleep(moments.uniform(EARLIEST_S, LATEST_S))
+            in_flight = writers.in_flight
+            service.kill()
+            writers.stop()
+            busy += in_flight >= SURELY_IN_FLIGHT
+            service.start()
+            assert writers.statuses <= {200}
+            check_all_there(service, writers.acknowledged)
+            everything.update(writers.acknowledged)
+        check_recommendable(service, list(everything))
+    assert busy >= SHARE_OF_ROUNDS * rounds, "too few kills met writes in flight"
+    assert len(everything) > rounds * WRITERS
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_kills_of_redis_lose_nothing_acknowledged(
+    rounds: int, durable_redis: RedisServer, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """The service stays up: reads are answered all the while, writes are refused meanwhile."""
+    moments, busy = random.Random(rounds), 0
+    with serving(tiny_bundle, durable_redis.url, tmp_path) as service:
+        for number in range(rounds):
+            writers = Writers(service.url, f"r{number}")
+            time.sleep(moments.uniform(EARLIEST_S, LATEST_S))
+            in_flight = writers.in_flight
+            durable_redis.kill()
+            check_reads_go_on(service)
+            busy += in_flight >= SURELY_IN_FLIGHT
+            durable_redis.start()
+            wait_until(lambda: _degraded(service) == [], 10)
+            writers.stop()
+            assert writers.statuses == {200, 503}
+            wait_until(lambda ids=list(writers.acknowledged): _all_shown(service, ids), 5)
+            check_all_there(service, writers.acknowledged)
+        assert service.log().count("Traceback") == 0
+    assert busy >= SHARE_OF_ROUNDS * rounds, "too few kills met writes in flight"
+
+
+def test_a_killed_refresh_goes_on_where_it_was(
+    store: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """Nothing is encoded again but the chunk that was under way."""
+    count = 16 * CHUNK
+    file, flags = tmp_path / "articles.jsonl", ("--bundle", tiny_bundle, "--store", store)
+    lines = (json.dumps({"id": f"N{i}", "title": f"Cup of season {i}"}) for i in range(count))
+    file.write_text("\n".join(lines))
+    stored = _counter(store, tiny_bundle)
+    target = random.Random(5).randrange(1, count // 2)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "newsbert", "refresh", str(file), *map(str, flags)],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: stored() >= target, 60)
+    process.kill()
+    process.wait()
+    survived = stored()
+    assert target <= survived < count
+    words = newsbert("refresh", file, *flags).stdout.replace(",", "").split()
+    # As in: 8,192 articles: 6,144 written, 6,144 texts encoded, 0.5 s
+    assert (int(words[0]), int(words[2]), int(words[4])) == (count, *(2 * [count - survived]))
+    assert stored() == count
+    assert " 0 written, 0 texts encoded" in newsbert("refresh", file, *flags).stdout
+
+
+def test_the_check_is_seen_to_fail(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A Redis that writes nothing to disk loses what was acknowledged, and that is found out."""
+    forgetful = RedisServer(tmp_path / "redis")
+    try:
+        with serving(tiny_bundle, forgetful.url, tmp_path) as service:
+            writers = Writers(service.url, "r")
+            time.sleep(EARLIEST_S)
+            forgetful.restart()
+            writers.stop()
+            with pytest.raises(AssertionError, match="is lost"):
+                check_all_there(service, writers.acknowledged)
+    finally:
+        forgetful.kill()
+
+
+def check_all_there(service: Service, acknowledged: dict[str, int]) -> None:
+    """Fail unless every article is stored as acknowledged, or as a later write left it."""
+    for article_id, number in acknowledged.items():
+        answer = service.client.get(f"/v1/news/{article_id}")
+        assert answer.status_code == 200, f"{article_id} was acknowledged and is lost"
+        assert int(answer.json()["title"].split()[-1]) >= number, f"{article_id} is an older one"
+    check_recommendable(service, list(acknowledged))
+
+
+def check_recommendable(service: Service, ids: list[str]) -> None:
+    """Fail unless every article may be recommended."""
+    assert _all_shown(service, ids)
+
+
+def check_reads_go_on(service: Service) -> None:
+    """Fail unless reads are answered during an outage, and soon say that they may be old."""
+    assert wait_until(lambda: _degraded(service) == ["stale"], 1.5) < 1.5
+    end = time.monotonic() + OUTAGE_S
+    while time.monotonic() < end:
+        assert _degraded(service) == ["stale"]
+        ids_of(service.client.post("/v1/rank", json={"candidates": ["r0-0-0"]}))
+
+
+def _degraded(service: Service) -> list[str]:
+    answer = service.client.post("/v1/recommendations", json={})
+    assert answer.status_code == 200, answer.text
+    reasons: list[str] = answer.json()["degraded"]
+    return reasons
+
+
+def _all_shown(service: Service, ids: list[str]) -> bool:
+    for start in range(0, len(ids), PAGE):
+        page = ids[start : start + PAGE]
+        body = {"candidates": page, "n": PAGE}
+        if set(ids_of(service.client.post("/v1/recommendations", json=body))) != set(page):
+            return False
+    return True
+
+
+def _counter(store: str, bundle: Path) -> Callable[[], int]:
+    namespace = open_bundle(bundle).namespace
+
+    def stored() -> int:
+        opened = open_store(store)
+        try:
+            return sum(len(batch) for batch in opened.scan(namespace=namespace))
+        finally:
+            opened.close()
+
+    return stored
