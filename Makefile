@@ -47,9 +47,9 @@ format: $(VENV)/installed-all ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/installed-all ## measure and write benchmarks/results/
-	@$(BIN)/python -m benchmarks.encoder
+bench: $(VENV)/installed-all ## measure and write benchmarks/results/ (needs wrk; TEACHER=DIR_OR_HUB_ID)
 	@$(BIN)/python -m benchmarks.service
+	@$(BIN)/python -m benchmarks.encoder $(if $(TEACHER),--teacher $(TEACHER)) $(if $(DATA),--texts $(DATA)/mind/train/news.tsv)
 
 train-sample: $(VENV)/installed-all ## a quick model from samples/ alone, exported to var/sample-bundle
 	@$(BIN)/newsbert train --config training/configs/sample.toml --train samples/mind/train --dev samples/mind/dev --out runs/sample

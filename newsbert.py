@@ -3,16 +3,23 @@
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+# Sub-command: the module that owns it, the extra that it needs, and what it does.
 COMMANDS = {
-    "train": ("training.commands", "Train a student on a MIND folder with a pretrained teacher."),
-    "export": ("export.commands", "Turn a checkpoint into a verified bundle."),
-    "evaluate": ("service.commands", "Measure a bundle or checkpoint on a MIND folder."),
-    "serve": ("service.commands", "Answer recommendation requests over HTTP."),
-    "refresh": ("service.commands", "Encode a file of articles into the store."),
+    "train": (
+        "training.commands",
+        "training",
+        "Train a student on a MIND folder with a pretrained teacher.",
+    ),
+    "export": ("export.commands", "export", "Turn a checkpoint into a verified bundle."),
+    "evaluate": ("service.commands", "service", "Measure a bundle or checkpoint on a MIND folder."),
+    "serve": ("service.commands", "service", "Answer recommendation requests over HTTP."),
+    "refresh": ("service.commands", "service", "Encode a file of articles into the store."),
 }
 
 
@@ -27,16 +34,31 @@ class LazyGroup(click.Group):
         """Import the owner of a sub-command and return the command."""
         if name not in COMMANDS:
             return None
-        owner = COMMANDS[name][0]
+        owner, extra, _ = COMMANDS[name]
         if name == "evaluate" and _names_a_checkpoint(sys.argv):
-            owner = "training.commands"
-        command: click.Command = getattr(importlib.import_module(owner), name)
+            owner, extra = "training.commands", "training"
+        with _naming_what_is_missing(extra):
+            command: click.Command = getattr(importlib.import_module(owner), name)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the sub-command; stages import their heavy libraries only then."""
+        with _naming_what_is_missing("service,training,export"):
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the sub-commands without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (*_, text) in COMMANDS.items()])
+
+
+@contextmanager
+def _naming_what_is_missing(extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        line = f"{error.name} is not installed: pip install '.[{extra}]'"
+        raise click.ClickException(line) from error
 
 
 def _names_a_checkpoint(arguments: list[str]) -> bool:

@@ -32,7 +32,7 @@ def recommender(store: Store, bundle: Bundle) -> Recommender:
         bundle.manifest.dim,
         history_ttl_s=settings["history_ttl_h"].default * 3_600,
     )
-    catalogue.load(store.scan(namespace=bundle.namespace))
+    catalogue.load(store.scan(namespace=bundle.namespace), time.time())
     encoder = BundleEncoder(bundle)
     return Recommender(
         lambda: catalogue.current,

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 
 import faiss
+import structlog
 from fastapi import FastAPI
 
 from contract.bundle import Bundle
@@ -31,6 +32,8 @@ from service.storage import AsyncStore
 from service.telemetry import Telemetry, configure_logging
 
 STORE_THREADS = 4
+
+log = structlog.get_logger()
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -69,11 +72,10 @@ def _lifespan(
             encoder_thread = stack.enter_context(ThreadPoolExecutor(1, "encoder"))
             batcher = Batcher(encoder, encoder_thread)
             awaitable = AsyncStore(store, store_threads)
-            app.state.running, jobs = _compose(
+            app.state.running = service = _compose(
                 settings, telemetry, bundle, encoder, batcher, awaitable
             )
-            tasks = [asyncio.create_task(job) for job in (batcher.run(), *jobs)]
-            stack.push_async_callback(_cancel, tasks)
+            stack.push_async_callback(_cancel, service.jobs)
             yield
 
     return lifespan
@@ -86,8 +88,8 @@ def _compose(
     encoder: BundleEncoder,
     batcher: Batcher,
     store: AsyncStore,
-) -> tuple[Running, list[Coroutine[None, None, None]]]:
-    """Join the parts; return the service and the jobs that run as long as it does."""
+) -> Running:
+    """Join the parts and start the jobs that run as long as the service does."""
     identity = {"model": bundle.model, "namespace": bundle.namespace}
     catalogue = Catalogue(
         Activation(generation=0, **identity),
@@ -115,8 +117,21 @@ def _compose(
         retrieved=settings.retrieved,
     )
     publisher = Publisher(store, batcher, bundle.text, bundle.namespace, time.time)
-    service = Running(settings, recommender, publisher, follower, telemetry, time.time)
-    return service, [filler.run(), follower.run()]
+    jobs = _started(encoder=batcher.run(), filler=filler.run(), follower=follower.run())
+    return Running(settings, recommender, publisher, follower, telemetry, time.time, jobs)
+
+
+def _started(**jobs: Coroutine[None, None, None]) -> "tuple[asyncio.Task[None], ...]":
+    tasks = tuple(asyncio.create_task(job, name=name) for name, job in jobs.items())
+    for task in tasks:
+        task.add_done_callback(_tell)
+    return tasks
+
+
+def _tell(task: "asyncio.Task[None]") -> None:
+    # A job never ends by itself; readiness tells it too (Running.hindrances).
+    if not task.cancelled():
+        log.error("background_job_ended", job=task.get_name(), exc_info=task.exception())
 
 
 async def _cancel(tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -36,12 +36,13 @@ class Catalogue:
         self._writing = threading.Lock()
         self.current = _empty(activation, dim)
 
-    def load(self, batches: Iterable[list[StoredArticle]]) -> None:
+    def load(self, batches: Iterable[list[StoredArticle]], now: float) -> None:
         """Replace the whole catalogue by what a scan of the store gives."""
         found = {stored.id: stored for batch in batches for stored in batch}
         columns = Columns.empty(len(found) + self._spare_rows, self._dim)
         for stored in found.values():
-            _append(columns, stored)
+            if not self._is_forgotten(stored, now):
+                _append(columns, stored)
         with self._writing:
             self._versions = {stored.id: stored.version for stored in found.values()}
             self.current = self._over(columns)
@@ -58,6 +59,15 @@ class Catalogue:
                 self.current = self._extended(newer, now)
                 self._versions.update({s.id: s.version for s in newer})
             return len(newer)
+
+    def fill(self, filled: Iterable[StoredArticle], now: float) -> int:
+        """Take over vectors that were made for the very versions applied here, and no others.
+
+        A take-down meanwhile is known here by its version, or not at all after a new load.
+        """
+        with self._writing:
+            known = [s for s in filled if s.version == self._versions.get(s.id)]
+        return self.apply(known, now)
 
     def set_popularity(self, weights: Mapping[str, float]) -> None:
         """Replace the articles' popularity: log-weights by id."""
@@ -77,6 +87,11 @@ class Catalogue:
         # The vector of a version already applied without one has arrived.
         fills = stored.vector is not None and self.current.row(stored.id) == ABSENT
         return stored.version > applied or (stored.version == applied and fills)
+
+    def _is_forgotten(self, stored: StoredArticle, now: float) -> bool:
+        article = stored.article
+        expires = article.expires_at if article is not None else None
+        return expires is not None and expires.timestamp() + self._history_ttl_s <= now
 
     def _extended(self, newer: list[StoredArticle], now: float) -> Snapshot:
         snapshot = self.current

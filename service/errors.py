@@ -5,6 +5,7 @@ ServiceError
 │   ├── StoreUnavailable     the store did not answer in time, or not at all      503
 │   ├── StoreFull            the store refuses writes for want of space           507
 │   └── SchemaUnknown        the store was written by another format version      refuses to start
+├── FrameError               a stored vector is damaged (adapters/frames.py); stays in the store
 ├── Overloaded               the request was shed before any work was done        503
 ├── DeadlineExceeded         the request's time ran out                           503
 ├── NotReady                 no verified model or snapshot yet                    503

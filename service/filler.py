@@ -81,7 +81,7 @@ class Filler:
         filled = [r for r in results if isinstance(r, StoredArticle)]
         vectors = {s.id: (s.fingerprint, s.vector) for s in filled if s.vector is not None}
         await self._store.fill(vectors, namespace=namespace)
-        self._catalogue.apply(filled, self._clock())
+        self._catalogue.fill(filled, self._clock())
         if len(filled) < len(lacking):
             raise ValueError("not every text could be encoded")
 

@@ -23,7 +23,8 @@ log = structlog.get_logger()
 class Follower:
     """Keeps a catalogue equal to the store.
 
-    `is_ready` is True once the catalogue was loaded; `is_behind` while the store does not answer.
+    `is_ready` is True once the catalogue was loaded; `is_behind` while the store does not answer,
+    and `outage` names the error.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Follower:
         self._nudged = asyncio.Event()
         self.is_ready = False
         self.is_behind = True
+        self.outage = ""
 
     def nudge(self) -> None:
         """Look at the change log now instead of after the pause (this process just wrote)."""
@@ -93,6 +95,7 @@ class Follower:
         lacking = await self._store.run(self._scan)
         self._revision, self._popularity_due = 0, 0.0
         await self._read_popularity()
+        self._note_answer()
         self.is_ready = True
         self._note_size()
         self._filler.add(lacking)
@@ -103,13 +106,14 @@ class Follower:
         lacking: list[str] = []
         namespace = self._catalogue.current.activation.namespace
         batches = self._store.blocking.scan(namespace=namespace)
-        self._catalogue.load(_noting(batches, lacking))
+        self._catalogue.load(_noting(batches, lacking), self._clock())
         return lacking
 
     async def _apply(self, ids: Sequence[str]) -> None:
         namespace = self._catalogue.current.activation.namespace
         stored = await self._store.fetch(list(dict.fromkeys(ids)), namespace=namespace)
-        self._catalogue.apply(stored.values(), self._clock())
+        # In a thread: now and then it merges a whole catalogue, which must not hold up requests.
+        await self._store.run(lambda: self._catalogue.apply(stored.values(), self._clock()))
         self._filler.add(s.id for s in stored.values() if s.article and s.vector is None)
         self._note_size()
 
@@ -129,13 +133,14 @@ class Follower:
         self._nudged.clear()
 
     def _note_answer(self) -> None:
-        self.is_behind = False
+        self.is_behind, self.outage = False, ""
         self._telemetry.store_up.set(1)
 
     def _note_outage(self, error: StoreError) -> None:
-        if not self.is_behind:
-            log.warning("store_lost", error=type(error).__name__)
-        self.is_behind = True
+        kind = type(error).__name__
+        if self.outage != kind:
+            log.warning("store_lost", error=kind)
+        self.is_behind, self.outage = True, kind
         self._telemetry.store_up.set(0)
 
     def _note_size(self) -> None:

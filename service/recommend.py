@@ -205,6 +205,9 @@ def _ageing(
 ) -> NDArray[np.float64]:
     # Clocks disagree: an article from the future is new, not negative in age.
     age = np.maximum(now - snapshot.columns.published[rows], 0.0)
+    unknown = snapshot.columns.time_unknown[rows]
+    # Without a time there is no freshness to earn: as old as the oldest that has one.
+    age[unknown] = age[~unknown].max(initial=0.0)
     return np.asarray(log(2) * age / half_life_s)
 
 

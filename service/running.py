@@ -1,5 +1,6 @@
 """What a running process consists of, as the routes reach it."""
 
+import asyncio
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -23,6 +24,18 @@ class Running:
     follower: Follower
     telemetry: Telemetry
     clock: Clock
+    jobs: "tuple[asyncio.Task[None], ...]"
+
+    def hindrances(self) -> list[str]:
+        """Say what keeps the process from taking traffic; nothing does in a later outage."""
+        reasons = []
+        if not self.follower.is_ready:
+            reasons.append("no_snapshot")
+            if self.follower.outage:
+                reasons.append(self.follower.outage)
+        if any(job.done() for job in self.jobs):
+            reasons.append("background_job_ended")
+        return reasons
 
 
 def running(request: Request) -> Running:

@@ -160,3 +160,11 @@ def is_recommendable(client: httpx.Client, article_id: str) -> bool:
     return article_id in ids_of(
         client.post("/v1/recommendations", json={"candidates": [article_id], "n": 1})
     )
+
+
+def degraded(service: Service) -> list[str]:
+    """Return why a recommendation is less than it could be; fail when there is none."""
+    answer = service.client.post("/v1/recommendations", json={})
+    assert answer.status_code == 200, answer.text
+    reasons: list[str] = answer.json()["degraded"]
+    return reasons

@@ -1,9 +1,11 @@
 """Open stores for tests and build what they are given."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from contract.text import fingerprint
@@ -11,6 +13,7 @@ from service.adapters.frames import Reason
 from service.adapters.redis_servers import connector
 from service.adapters.redis_store import RedisStore
 from service.adapters.stores import open_store
+from service.errors import StoreUnavailable
 from service.ports import Publication, Store, StoredArticle
 from tests.builders import an_article
 
@@ -86,3 +89,21 @@ def scanned(store: Store, namespace: str = SPACE) -> dict[str, StoredArticle]:
     found = [stored for batch in store.scan(namespace=namespace) for stored in batch]
     assert len({stored.id for stored in found}) == len(found)
     return {stored.id: stored for stored in found}
+
+
+def quickly_refused(act: Callable[[], object], within_s: float) -> StoreUnavailable:
+    """Return the outage that a call ends in, which it does in time."""
+    begin = time.monotonic()
+    with pytest.raises(StoreUnavailable) as caught:
+        act()
+    assert time.monotonic() - begin < within_s
+    return caught.value
+
+
+def works(act: Callable[[], object]) -> bool:
+    """Say whether a call ends without an outage."""
+    try:
+        act()
+    except StoreUnavailable:
+        return False
+    return True

@@ -77,9 +77,10 @@ class LearningRates:
 
     encoder: float = 2e-5
     pooling: float = 1e-4  # the shared pooling and dense layers
-    heads: float = 1e-3  # user encoder and topic head
-    click: float = 1e-2  # scale, attention and temperature
-    content: float = 1e-3
+    user: float = 3e-4
+    topic: float = 3e-3
+    click: float = 2e-3  # scale, attention and temperature
+    content: float = 1e-2
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,7 @@ def topic_examples(
 
 def choose_tuned(pair: TeacherStudent, settings: DistillationConfig) -> None:
     """Freeze what is not tuned: embeddings if so configured, and all but the top blocks."""
+    pair.requires_grad_(True)
     for model in (pair.teacher, pair.student):
         embedding_table(model).requires_grad_(settings.tune_embeddings)
     blocks = list(zip(transformer_layers(pair.student), teacher_blocks(pair), strict=True))
@@ -220,7 +221,8 @@ def click_optimisation(
             "encoder", [encoder.backbone, pair.teacher.news_encoder.backbone], rates.encoder
         ),
         parameter_group("pooling", [encoder.pooling, encoder.dense], rates.pooling),
-        parameter_group("heads", [student.user_encoder, student.topic_head], rates.heads),
+        parameter_group("user", [student.user_encoder], rates.user),
+        parameter_group("topic", [student.topic_head], rates.topic),
         ParameterGroup("click", scalars, rates.click),
         # Decay keeps what articles are about from outweighing what the reader has read.
         ParameterGroup("content", (click.content,), rates.content, settings.content_decay),

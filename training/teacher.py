@@ -52,9 +52,14 @@ def load_teacher(source: str, model: ModelConfig, *, topics: int) -> Teacher:
         backbone,
         architecture,
         tokenizer.backend_tokenizer.to_str().encode(),
-        # A local folder's place is nobody's business; its name is enough to recognise it.
-        Path(source).name if Path(source).exists() else source,
+        _name(source),
     )
+
+
+def _name(source: str) -> str:
+    # A local folder's place is nobody's business; its last two names are enough to recognise it.
+    path = Path(source)
+    return "/".join(path.resolve().parts[-2:]) if path.exists() else source
 
 
 def random_teacher(

@@ -145,7 +145,9 @@ def _optimisation(
     student: Student, settings: TextDistillationConfig, *, steps: int
 ) -> Optimisation:
     # The dense layer stays put: the teacher shares it, and it defines the space to be learnt.
+    # Frozen, not merely left out: its gradients would pile up until the next stage's first step.
     encoder = student.news_encoder
+    encoder.dense.requires_grad_(False)
     group = parameter_group("encoder", [encoder.backbone, encoder.pooling], settings.learning_rate)
     return Optimisation(
         [group], steps=steps, warmup_share=settings.warmup_share, clip=settings.clip

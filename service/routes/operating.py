@@ -25,7 +25,7 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     """Answer 200 once a verified model and a snapshot are loaded; a later outage is no reason."""
     service: Running = request.app.state.running
-    reasons = [] if service.follower.is_ready else ["no_snapshot"]
+    reasons = service.hindrances()
     status = "not_ready" if reasons else "ok"
     return json_response({"status": status, "reasons": reasons}, 503 if reasons else 200)
 

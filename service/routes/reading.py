@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from contract.article import Name
 from service.bodies import JsonRoute
+from service.recommend import Degraded
 from service.recommend import Query as Wanted
 from service.routes.answers import documented, json_response, ranking, recommendation, timed
 from service.running import Running, running
@@ -78,5 +79,5 @@ async def latest(
 
 def _noting_staleness(answer: dict[str, object], service: Running) -> dict[str, object]:
     if service.follower.is_behind:
-        answer["degraded"] = [*answer["degraded"], "stale"]  # type: ignore[misc]
+        answer["degraded"] = [*answer["degraded"], Degraded.STALE]  # type: ignore[misc]
     return answer

@@ -26,7 +26,8 @@ needs_two_cores = pytest.mark.skipif(
 def a_leg(name: str = "service", requests_per_s: float = 100.0, **changes: Any) -> Leg:
     """Build a leg that counts."""
     defaults = {"cpu_share": 0.99, "p50_ms": 1.0, "p99_ms": 2.0, "errors": 0, "void": None}
-    return Leg(name=name, requests_per_s=requests_per_s, **{**defaults, **changes})
+    speeds = {"requests_per_s": requests_per_s, "requests_per_cpu_s": requests_per_s}
+    return Leg(name=name, **{**speeds, **defaults, **changes})
 
 
 @pytest.mark.parametrize("share", [0.95, 1.0, 1.02])
@@ -47,11 +48,13 @@ def test_a_leg_with_errors_is_void() -> None:
 
 
 def test_a_leg_says_what_wrk_told() -> None:
-    """Speed is requests over seconds; the share decides whether it counts."""
-    assert leg_of("service", TOLD, 0.99).requests_per_s == 250.0
-    assert leg_of("service", TOLD, 0.99).void is None
-    assert leg_of("service", TOLD, 0.5).void is not None
-    assert leg_of("service", {**TOLD, "errors": 1}, 0.99).void is not None
+    """Speed is requests over seconds; the share of the core decides whether it counts."""
+    leg = leg_of("service", TOLD, cpu_s=2.0, wall_s=2.05)
+    assert (leg.requests_per_s, leg.requests_per_cpu_s, leg.void) == (250.0, 250.0, None)
+    starved = leg_of("service", TOLD, cpu_s=1.0, wall_s=2.0)
+    assert (starved.requests_per_cpu_s, starved.cpu_share) == (500.0, 0.5)
+    assert starved.void is not None
+    assert leg_of("service", {**TOLD, "errors": 1}, cpu_s=2.0, wall_s=2.05).void is not None
 
 
 def test_a_void_leg_takes_its_round_with_it() -> None:
@@ -114,10 +117,10 @@ def test_wrk_posts_the_bodies_and_counts_refusals(tmp_path: Path) -> None:
     bad.write_text('{"history": ["S0001"], "n": -1}\n')
     arguments = ("benchmarks.yardstick", "--recommendation-bytes", "700", "--rank-bytes", "9000")
     with running(arguments, ready="/health/ready", log=tmp_path / "yardstick.log") as server:
-        target = {"url": server.url("/v1/recommendations"), "pid": server.pid, "seconds": 1}
-        leg = load("good", bodies=good, **target)
+        url = server.url("/v1/recommendations")
+        leg = load("good", url=url, pid=server.pid, bodies=good, seconds=1)
         assert (leg.errors, leg.requests_per_s > 0, leg.cpu_share > 0) == (0, True, True)
-        assert load("bad", bodies=bad, **target).errors > 0
+        assert load("bad", url=url, pid=server.pid, bodies=bad, seconds=1).errors > 0
         status, answer = server.post("/v1/rank", b'{"candidates": ["S0001"]}')
         assert (status, len(answer)) == (200, 9000)
 

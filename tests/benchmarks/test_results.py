@@ -53,7 +53,7 @@ def test_a_result_that_is_no_number_is_refused(tmp_path: Path) -> None:
 
 def test_a_command_tells_nothing_of_this_machines_folders() -> None:
     """Of an absolute path only the name is kept; all else is what was typed."""
-    words = ["--teacher", "/home/someone/models/minilm", "--texts", "samples/articles.jsonl"]
+    words = ["--teacher", "/srv/models/minilm", "--texts", "samples/articles.jsonl"]
     expected = "python -m benchmarks.encoder --teacher minilm --texts samples/articles.jsonl"
     assert results.command_line("encoder", words) == expected
 

@@ -12,6 +12,7 @@ from service.ports import Store
 from tests.redis_server import RedisCluster, RedisServer
 from tests.stores import Shelf, redis_store
 
+AOF = ("--appendonly", "yes", "--appendfsync", "always")
 CLUSTER = pytest.param("cluster", marks=[pytest.mark.cluster, pytest.mark.slow])
 
 
@@ -72,3 +73,19 @@ def cluster_shelf(redis_cluster: RedisCluster) -> Iterator[Shelf]:
     made = Shelf(lambda **options: redis_store(redis_cluster.url, **options))
     yield made
     made.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a server that the test may break."""
+    made = RedisServer(tmp_path / "redis", *AOF)
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
+    """Run a cluster that the test may break."""
+    made = RedisCluster(tmp_path / "cluster")
+    yield made
+    made.kill()

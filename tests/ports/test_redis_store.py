@@ -1,9 +1,6 @@
 """What is peculiar to the store in Redis: its layout, damage, gaps, outages, fail-overs."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,23 +12,25 @@ from service.adapters.frames import Reason, encode
 from service.adapters.redis_link import as_store_error
 from service.errors import SchemaUnknown, StoreFull, StoreUnavailable
 from service.ports import Store
-from tests.redis_server import RedisCluster, RedisSentinel, RedisServer, wait_until
-from tests.stores import SPACE, Shelf, a_publication, a_vector, get, put, redis_store, scanned
+from tests.redis_server import RedisServer, wait_until
+from tests.stores import (
+    SPACE,
+    Shelf,
+    a_publication,
+    a_vector,
+    get,
+    put,
+    quickly_refused,
+    redis_store,
+    scanned,
+    works,
+)
 
 PUBLICATION = a_publication("N1")
 ARTICLE, FRAMES = layout.article_key("N1"), layout.frames_key("N1")
 SHARD = layout.shard_of("N1")
 FRAME = encode(a_vector("x"), namespace=SPACE, fingerprint=PUBLICATION.fingerprint)
 WIDE = encode(a_vector("x", dim=16), namespace=SPACE, fingerprint=PUBLICATION.fingerprint)
-AOF = ("--appendonly", "yes", "--appendfsync", "always")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a server that the test may break."""
-    made = RedisServer(tmp_path / "redis", *AOF)
-    yield made
-    made.kill()
 
 
 @pytest.fixture
@@ -41,23 +40,6 @@ def store(server: RedisServer) -> Iterator[Store]:
     put(made, PUBLICATION)
     yield made
     made.close()
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
-    """Run a cluster that the test may break."""
-    made = RedisCluster(tmp_path / "cluster")
-    yield made
-    made.kill()
-
-
-def quickly_refused(act: Callable[[], object], within_s: float) -> StoreUnavailable:
-    """Return the outage that a call ends in, which it does in time."""
-    begin = time.monotonic()
-    with pytest.raises(StoreUnavailable) as caught:
-        act()
-    assert time.monotonic() - begin < within_s
-    return caught.value
 
 
 # --- layout -------------------------------------------------------------------------------------
@@ -261,26 +243,16 @@ def test_a_server_that_cannot_save_refuses_writes_as_full(
     assert get(store).version == 1
 
 
-def test_a_replica_serves_reads_and_refuses_writes(
-    server: RedisServer, store: Store, tmp_path: Path
-) -> None:
-    """READONLY is an outage of writes."""
-    with _replica(server, tmp_path) as replica, closing(redis_store(replica.url)) as reader:
-        assert get(reader).version == 1
-        with pytest.raises(StoreUnavailable, match="ReadOnly"):
-            put(reader, PUBLICATION)
-
-
 def test_a_hanging_server_costs_one_timeout_and_no_connection(server: RedisServer) -> None:
     """Calls end in time; after more than the pool has connections, it still has them all."""
     store = redis_store(server.url, timeout_s=0.2, connections=2)
-    wait_until(lambda: _works(lambda: put(store, PUBLICATION)))
+    wait_until(lambda: works(lambda: put(store, PUBLICATION)))
     with server.paused():
         for _ in range(3):
             quickly_refused(lambda: get(store), within_s=1)
             quickly_refused(lambda: put(store, PUBLICATION), within_s=1)
-    wait_until(lambda: _works(lambda: get(store)))
-    wait_until(lambda: _works(lambda: put(store, PUBLICATION)))
+    wait_until(lambda: works(lambda: get(store)))
+    wait_until(lambda: works(lambda: put(store, PUBLICATION)))
     store.close()
 
 
@@ -333,97 +305,6 @@ def test_every_failure_of_redis_is_an_error_of_the_store(
     translated = as_store_error(error)
     assert type(translated) is expected
     assert "HSET" not in str(translated)
-
-
-# --- Sentinel and Cluster -----------------------------------------------------------------------
-
-
-def test_sentinel_names_the_master(server: RedisServer, store: Store, tmp_path: Path) -> None:
-    """The URL names sentinels and a service; the data are on the master they know."""
-    with _sentinel(server, tmp_path) as sentinel, closing(redis_store(sentinel.url)) as found:
-        assert get(found).version == 1
-        assert put(found, PUBLICATION) == [2]
-
-
-@pytest.mark.slow
-def test_sentinel_names_another_master_after_a_fail_over(
-    server: RedisServer, store: Store, tmp_path: Path
-) -> None:
-    """When the master is gone, calls fail quickly until the replica was promoted."""
-    with _replica(server, tmp_path), _sentinel(server, tmp_path) as sentinel:
-        wait_until(lambda: sentinel.knows_replicas() == 1)
-        with closing(redis_store(sentinel.url)) as found:
-            put(found, PUBLICATION)
-            server.kill()
-            quickly_refused(lambda: put(found, PUBLICATION), within_s=1)
-            wait_until(lambda: _works(lambda: put(found, PUBLICATION)), timeout_s=30)
-            assert get(found).version >= 2
-
-
-@pytest.mark.cluster
-@pytest.mark.slow
-def test_a_cluster_survives_the_death_of_a_master(cluster: RedisCluster) -> None:
-    """Calls fail in bounded time until a replica was promoted, then go on, nothing lost."""
-    store = redis_store(cluster.url, timeout_s=1)
-    ids = [f"N{i}" for i in range(64)]
-    put(store, *(a_publication(i) for i in ids))
-    for node in cluster.masters:
-        node.run("WAIT", 1, 1_000)
-    cluster.nodes[0].kill()
-    begin = time.monotonic()
-    assert not _works(lambda: put(store, *(a_publication(i) for i in ids)))
-    assert time.monotonic() - begin < 10
-    wait_until(lambda: _works(lambda: put(store, *(a_publication(i) for i in ids))), timeout_s=30)
-    assert scanned(store).keys() == set(ids)
-    assert all(stored.version >= 2 for stored in scanned(store).values())
-    store.close()
-
-
-@pytest.mark.cluster
-@pytest.mark.slow
-def test_a_cluster_node_that_hangs_costs_bounded_time(cluster: RedisCluster) -> None:
-    """However many keys of a call are on the node, the call waits for it once or twice."""
-    store = redis_store(cluster.url, timeout_s=0.2)
-    ids = [f"N{i}" for i in range(500)]
-    put(store, *(a_publication(i) for i in ids))
-    with cluster.nodes[0].paused():
-        for _ in range(3):
-            begin = time.monotonic()
-            _works(lambda: store.fetch(ids, namespace=SPACE))
-            assert time.monotonic() - begin < 5
-    wait_until(lambda: _works(lambda: store.fetch(ids, namespace=SPACE)), timeout_s=30)
-    store.close()
-
-
-@contextmanager
-def _replica(server: RedisServer, folder: Path) -> Iterator[RedisServer]:
-    """Run a replica that has caught up with a server's one article."""
-    options = ("--replicaof", "127.0.0.1", str(server.port))
-    server.run("CONFIG", "SET", "repl-diskless-sync-delay", "0")
-    replica = RedisServer(folder / "replica", *options)
-    try:
-        wait_until(lambda: "N1" in str(replica.run("SMEMBERS", layout.ids_key(SHARD))))
-        yield replica
-    finally:
-        replica.kill()
-
-
-@contextmanager
-def _sentinel(server: RedisServer, folder: Path) -> Iterator[RedisSentinel]:
-    """Run a sentinel that watches a server."""
-    sentinel = RedisSentinel(folder / "sentinel", server)
-    try:
-        yield sentinel
-    finally:
-        sentinel.kill()
-
-
-def _works(act: Callable[[], object]) -> bool:
-    try:
-        act()
-    except StoreUnavailable:
-        return False
-    return True
 
 
 def _persistence(server: RedisServer) -> dict[str, object]:

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from contract.bundle import Bundle, open_bundle
+from service.telemetry import configure_logging
 from tests.builders import a_bundle
 from tests.service.fakes import FakeClock, FakeEncoder, FlakyStore
 
@@ -20,7 +21,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def fresh_logging() -> Iterator[None]:
-    """Undo what a started service configures, whose stderr ends with its test."""
+    """Log plainly, and undo what is configured: its stderr ends with the test."""
+    configure_logging()
     yield
     structlog.reset_defaults()
 

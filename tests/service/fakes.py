@@ -63,7 +63,7 @@ def a_catalogue_with(*stored: StoredArticle, **options: Any) -> Catalogue:
     """Build a catalogue that a scan has given these articles."""
     options = {"history_ttl_s": 24 * HOUR, **options}
     catalogue = Catalogue(ACTIVATION, DIM, **options)
-    catalogue.load([list(stored)])
+    catalogue.load([list(stored)], now=0.0)
     return catalogue
 
 

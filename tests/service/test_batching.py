@@ -119,6 +119,18 @@ async def test_the_batcher_goes_on_after_a_failure(
         assert len(await batcher.vectors(["good"])) == 1
 
 
+async def test_a_callers_other_texts_are_dropped_when_one_fails(
+    encoder: FakeEncoder, executor: Executor
+) -> None:
+    """Nobody waits for them any more."""
+    encoder.refused.add("bad")
+    async with running(encoder, executor, batch=1) as batcher:
+        with pytest.raises(ValueError, match="refused"):
+            await batcher.vectors(["bad", "2", "3", "4"])
+        await batcher.vectors(["next"])
+        assert "4" not in encoder.texts
+
+
 async def test_too_few_vectors_are_an_error_of_their_callers(
     encoder: FakeEncoder, executor: Executor
 ) -> None:

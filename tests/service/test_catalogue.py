@@ -128,7 +128,7 @@ def test_in_a_large_catalogue_one_percent_may_change_before_a_merge(
 ) -> None:
     """Four changed ids are above a bound of two, yet not above one percent of 500."""
     catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=0, merge_rows=2)
-    catalogue.load([many(size)])
+    catalogue.load([many(size)], now=NOW)
     catalogue.apply(many(4, start=1_000), NOW)
     assert (len(catalogue.current.recent) == 0) == is_merged
     assert catalogue.current.size == size + 4
@@ -138,7 +138,7 @@ def test_an_expired_article_counts_in_histories_until_its_time_to_live_ends() ->
     """After expiry plus history_ttl a merge drops the row; before that it is kept but not live."""
     expired = datetime.fromtimestamp(NOW - 2 * HOUR, UTC)
     catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=3 * HOUR, merge_rows=1)
-    catalogue.load([[a_stored("N1", expires_at=expired)]])
+    catalogue.load([[a_stored("N1", expires_at=expired)]], now=NOW)
     catalogue.apply([a_stored("N2"), a_stored("N3")], NOW)
     assert titles(catalogue.current).keys() == {"N1", "N2", "N3"}
     assert not catalogue.current.is_live(catalogue.current.row("N1"), NOW)
@@ -146,10 +146,18 @@ def test_an_expired_article_counts_in_histories_until_its_time_to_live_ends() ->
     assert titles(catalogue.current).keys() == {"N2", "N3", "N4", "N5"}
 
 
+def test_a_load_leaves_out_what_histories_may_no_longer_use() -> None:
+    """A restart does not bring back what a merge had dropped."""
+    old, recent = (datetime.fromtimestamp(NOW - hours * HOUR, UTC) for hours in (4, 2))
+    catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=3 * HOUR)
+    catalogue.load([[a_stored("N1", expires_at=old), a_stored("N2", expires_at=recent)]], now=NOW)
+    assert titles(catalogue.current).keys() == {"N2"}
+
+
 def test_a_load_replaces_everything() -> None:
     """What a scan does not give is gone, and versions count from what it gave."""
     catalogue = a_catalogue_with(a_stored("N1", version=9), a_stored("N2", version=9))
-    catalogue.load([[a_stored("N1", version=1, title="Restored")], [a_stored("N3")]])
+    catalogue.load([[a_stored("N1", version=1, title="Restored")], [a_stored("N3")]], now=NOW)
     assert titles(catalogue.current).keys() == {"N1", "N3"}
     assert catalogue.apply([a_stored("N2", version=1)], NOW) == 1
 

@@ -63,6 +63,12 @@ def bare(store: FlakyStore, *ids: str) -> list[str]:
     return [SPEC.text(p.article) for p in publications]
 
 
+def note(filler: Filler, store: FlakyStore, catalogue: Catalogue, ids: list[str]) -> None:
+    """Do as the follower does: apply what is stored, then hand over what lacks a vector."""
+    catalogue.apply(store.inner.fetch(ids, namespace=SPACE).values(), NOW)
+    filler.add(ids)
+
+
 def stored(store: FlakyStore, article_id: str) -> StoredArticle:
     """Read an article past the outage."""
     return store.inner.fetch([article_id], namespace=SPACE)[article_id]
@@ -73,21 +79,21 @@ async def test_a_vector_goes_into_the_store_and_the_catalogue(
 ) -> None:
     """The version stays: nothing about the article has changed."""
     (text,) = bare(store, "N1")
-    filler.add(["N1"])
+    note(filler, store, catalogue, ["N1"])
     await until(lambda: catalogue.current.size == 1)
     assert np.array_equal(stored(store, "N1").vector, a_vector(text))
     assert stored(store, "N1").version == catalogue.current.columns.facts[0].version == 1
 
 
 async def test_what_needs_nothing_costs_nothing(
-    filler: Filler, store: FlakyStore, encoder: FakeEncoder
+    filler: Filler, store: FlakyStore, catalogue: Catalogue, encoder: FakeEncoder
 ) -> None:
     """Unknown, taken down, or filled by another process meanwhile."""
     bare(store, "N1", "N2")
     store.inner.take_down("N1")
     store.inner.publish([a_publication("N3")], namespace=SPACE, now=NOW)
-    filler.add(["N1", "nothing", "N3"])
-    filler.add(["N2"])
+    note(filler, store, catalogue, ["N1", "nothing", "N3"])
+    note(filler, store, catalogue, ["N2"])
     await until(lambda: stored(store, "N2").vector is not None)
     assert len(encoder.texts) == 1
 
@@ -98,8 +104,8 @@ async def test_many_are_filled_in_batches(
     """More than one batch, none left over, none encoded twice."""
     ids = [f"N{i}" for i in range(BATCH + 20)]
     bare(store, *ids)
-    filler.add(ids)
-    filler.add(ids)
+    note(filler, store, catalogue, ids)
+    note(filler, store, catalogue, ids)
     await until(lambda: catalogue.current.size == len(ids))
 
 
@@ -110,7 +116,7 @@ async def test_an_outage_is_waited_out(
     bare(store, "N1")
     store.is_down = True
     with capture_logs() as events:
-        filler.add(["N1"])
+        note(filler, store, catalogue, ["N1"])
         await until(lambda: bool(events))
     assert events[0] == {
         "event": "fill_failed", "log_level": "warning", "error": "StoreUnavailable",
@@ -125,7 +131,7 @@ async def test_one_text_that_cannot_be_encoded_does_not_keep_the_others_out(
     """A bad text is tried again and again, and everybody else is filled meanwhile."""
     bad, *_ = bare(store, "N1", "N2", "N3")
     encoder.refused.add(bad)
-    filler.add(["N1", "N2", "N3"])
+    note(filler, store, catalogue, ["N1", "N2", "N3"])
     await until(lambda: catalogue.current.size == 2)
     encoder.refused.clear()
     await until(lambda: catalogue.current.size == 3)
@@ -137,7 +143,7 @@ async def test_a_text_that_changed_meanwhile_gets_no_old_vector(
     """The old text's vector is with the encoder while the article is published anew."""
     bare(store, "N1")
     encoder.gate.clear()
-    filler.add(["N1"])
+    note(filler, store, catalogue, ["N1"])
     await until(lambda: bool(encoder.calls))
     changed = a_publication("N1", title="New title")
     store.inner.publish([changed], namespace=SPACE, now=NOW)
@@ -155,9 +161,8 @@ async def test_an_article_taken_down_meanwhile_stays_away(
 ) -> None:
     """Its vector is with the encoder while it is taken down and the catalogue has seen that."""
     bare(store, "N1")
-    catalogue.apply([stored(store, "N1")], NOW)
     encoder.gate.clear()
-    filler.add(["N1"])
+    note(filler, store, catalogue, ["N1"])
     await until(lambda: bool(encoder.calls))
     store.inner.take_down("N1")
     catalogue.apply([stored(store, "N1")], NOW)
@@ -174,11 +179,27 @@ async def test_an_article_that_lacks_a_vector_once_more_meanwhile_is_filled_agai
     """Published anew by another namespace, and noted, while its old text is being encoded."""
     bare(store, "N1")
     encoder.gate.clear()
-    filler.add(["N1"])
+    note(filler, store, catalogue, ["N1"])
     await until(lambda: bool(encoder.calls))
     changed = a_publication("N1", title="New title")
     store.inner.publish([changed], namespace="another space", now=NOW)
-    filler.add(["N1"])
+    note(filler, store, catalogue, ["N1"])
     encoder.gate.set()
     await until(lambda: stored(store, "N1").vector is not None)
     assert np.array_equal(stored(store, "N1").vector, changed.vector)
+
+
+async def test_a_take_down_that_a_new_load_has_forgotten_is_not_undone(
+    filler: Filler, store: FlakyStore, catalogue: Catalogue, encoder: FakeEncoder
+) -> None:
+    """A scan does not give what is taken down, so the catalogue knows nothing of the article."""
+    bare(store, "N1")
+    encoder.gate.clear()
+    note(filler, store, catalogue, ["N1"])
+    await until(lambda: bool(encoder.calls))
+    store.inner.take_down("N1")
+    catalogue.load(store.inner.scan(namespace=SPACE), NOW)
+    encoder.gate.set()
+    await until(lambda: "fill" in store.calls)
+    await asyncio.sleep(0.02)
+    assert catalogue.current.size == 0

@@ -173,6 +173,15 @@ async def test_nothing_written_around_an_outage_is_lost(
     await until(lambda: process.shows("N2", "N3"))
 
 
+async def test_nothing_written_while_changes_are_fetched_is_lost(
+    process: Process, store: FlakyStore
+) -> None:
+    """The position goes on from what was read, not from where the log ends by then."""
+    store.before["fetch"] = lambda: publish(store, "N3")
+    publish(store, "N2")
+    await until(lambda: process.shows("N1", "N2", "N3"))
+
+
 async def test_a_process_may_start_before_its_store(
     store: FlakyStore, encoder: FakeEncoder, executor: Executor
 ) -> None:
@@ -180,7 +189,7 @@ async def test_a_process_may_start_before_its_store(
     publish(store, "N1")
     store.is_down = True
     async with started(store, encoder, executor) as process:
-        await until(lambda: "activate" in store.calls)
+        await until(lambda: process.follower.outage == "StoreUnavailable")
         assert not process.follower.is_ready
         store.before["scan"] = lambda: setattr(store, "is_down", True)
         store.is_down = False

@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from fastapi import FastAPI
 
 from contract.article import Article
 from contract.bundle import Bundle
 from service import wire
 from tests.builders import a_catalogue
-from tests.service.fakes import PATIENCE_S
+from tests.service.fakes import PATIENCE_S, until
 from tests.service.web import served
 
 pytestmark = pytest.mark.anyio
@@ -191,6 +192,20 @@ async def test_operators_see_health_and_metrics(client: httpx.AsyncClient) -> No
     page = (await client.get("/metrics")).text
     assert 'newsbert_recommendations_total{strategy="none"} 1.0' in page
     assert "newsbert_store_up 1.0" in page
+
+
+async def test_a_background_job_that_ended_is_a_reason_to_send_traffic_elsewhere(
+    bundle_path: Path,
+) -> None:
+    """Alive, but not ready: nothing would follow the store any more."""
+    apps = list[FastAPI]()
+    async with served(bundle_path, change=apps.append) as client:
+        (*_, job) = apps[0].state.running.jobs
+        job.cancel()
+        await until(job.done)
+        answer = await client.get("/health/ready")
+        assert (answer.status_code, answer.json()["reasons"]) == (503, ["background_job_ended"])
+        assert (await client.get("/health/live")).status_code == 200
 
 
 async def test_timings_of_the_stages_are_told(client: httpx.AsyncClient) -> None:

@@ -8,13 +8,13 @@ import pytest
 from training.config import Config, load_config, parse_config, to_toml
 from training.errors import ConfigError
 
-CONFIGS = Path("training/configs")
+CONFIGS = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.toml"))
 
 
-@pytest.mark.parametrize("name", ["sample", "first", "paper"])
-def test_the_configurations_that_ship_are_valid(name: str) -> None:
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configurations_that_ship_are_valid(path: Path) -> None:
     """All of them can be read, and written again without loss."""
-    config = load_config(CONFIGS / f"{name}.toml")
+    config = load_config(path)
     assert parse_config(tomllib.loads(to_toml(config))) == config
 
 

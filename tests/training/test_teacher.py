@@ -57,7 +57,7 @@ def test_a_local_folder_of_either_family(tmp_path: Path, family: str) -> None:
         found = pair.teacher.news_encoder(ids, mask).hidden_states[-1]
     torch.testing.assert_close(found, expected)
     assert teacher.architecture.family == family
-    assert teacher.source == "tiny"
+    assert teacher.source == f"{tmp_path.name}/tiny"
     assert pair.student.news_encoder(ids, mask).vector.shape == (1, 8)
 
 

@@ -118,3 +118,13 @@ def test_the_student_learns_the_teachers_vectors(
     distill_texts(pair, TEXTS, tokenizer(), config=config, run=run, state=State())
     assert loss() < before / 2
     torch.testing.assert_close(pair.student.news_encoder.dense.weight, directions)
+
+
+def test_no_gradient_is_left_for_the_next_stage(
+    make_pair: MakePair, tmp_path: Path, config: Config, silent: ProgressDisplay
+) -> None:
+    """What this stage does not train must not enter the first step on clicks."""
+    pair = make_pair(teacher_layers=2, student_layers=1)
+    run = Run(tmp_path, config, teacher="tiny", progress=silent)
+    distill_texts(pair, TEXTS, tokenizer(), config=config, run=run, state=State())
+    assert [name for name, p in pair.named_parameters() if p.grad is not None] == []
