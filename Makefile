@@ -52,14 +52,15 @@ bench: $(VENV)/installed-all ## measure and write benchmarks/results/ (needs wrk
 	@$(BIN)/python -m benchmarks.encoder $(if $(TEACHER),--teacher $(TEACHER)) $(if $(DATA),--texts $(DATA)/mind/train/news.tsv)
 
 train-sample: $(VENV)/installed-all ## a quick model from samples/ alone, exported to var/sample-bundle
-	@$(BIN)/newsbert train --config training/configs/sample.toml --train samples/mind/train --dev samples/mind/dev --out runs/sample
+	@$(BIN)/newsbert train --config training/configs/sample.toml --train samples/mind/train --dev samples/mind/dev --out runs/sample --resume
 	@$(BIN)/newsbert export runs/sample --dev samples/mind/dev --out var/sample-bundle
 	@$(BIN)/newsbert evaluate var/sample-bundle --mind samples/mind/dev
 
 train-bundle: $(VENV)/installed-all ## rebuild bundles/newsbert from the data at DATA=DIR (resumes; about an hour)
 	@test -d "$(DATA)/mind/train" || { echo "usage: make train-bundle DATA=DIR [TEACHER=DIR_OR_HUB_ID]" >&2; exit 2; }
 	@$(BIN)/newsbert train --config training/configs/bundle.toml --train $(DATA)/mind/train --dev $(DATA)/mind/dev \
-	  --topics $(DATA)/topics/huffpost.jsonl --topics $(DATA)/topics/tagmynews.tsv --search $(DATA)/search \
+	  --topics $(DATA)/topics/huffpost.jsonl --topics $(DATA)/topics/tagmynews.tsv \
+	  --topics $(DATA)/topics/headlines.txt --search $(DATA)/search \
 	  --out runs/bundle --resume $(if $(TEACHER),--teacher $(TEACHER))
 	@$(BIN)/newsbert export runs/bundle --dev $(DATA)/mind/dev --out bundles/newsbert
 

@@ -98,6 +98,7 @@ class DistillationConfig:
     warmup_share: float = 0.1
     clip: float = 1.0
     content_decay: float = 1.0
+    kept_share: float = 0.0  # of the encoder before click training, in what ships
     tokens_per_chunk: int = 4096
     weights: LossWeights = field(default_factory=LossWeights)
     learning_rates: LearningRates = field(default_factory=LearningRates)

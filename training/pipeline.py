@@ -12,6 +12,7 @@ import torch
 
 from contract.mind import MindFolder, read_folder
 from contract.text import TextSpec
+from training.averaging import averaged, encoder_before_clicks
 from training.batches import ClickRow, TokenTable, click_rows, hold_out
 from training.checkpoint import StudentCheckpoint, load_pair, save_checkpoint
 from training.config import Config
@@ -115,11 +116,14 @@ def learn_clicks(
     """Train on clicks and keep a checkpoint of the best epoch by held-out impression AUC."""
     tokenizer, spec = checkpoint.tokenizer(), checkpoint.spec
     data = click_data(checkpoint, material, config)
+    before = encoder_before_clicks(pair.student, run.directory / "before_clicks.safetensors")
     for epoch in distill(pair, data, config=config, run=run, state=state):
-        measured = evaluate_model(pair.student, tokenizer, material.holdout, spec)
+        student = averaged(pair.student, before, config.distillation.kept_share)
+        measured = evaluate_model(student, tokenizer, material.holdout, spec)
         figures = {"holdout_auc": measured.auc, "holdout_ndcg10": measured.ndcg10}
         if run.log_epoch(epoch, figures):
-            save_checkpoint(run.checkpoint, checkpoint, pair.teacher)
+            shipped = dataclasses.replace(checkpoint, model=student)
+            save_checkpoint(run.checkpoint, shipped, pair.teacher)
         draw_curves(run.metrics(), run.directory / "curves.png")
 
 

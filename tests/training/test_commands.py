@@ -33,6 +33,7 @@ def test_train_leaves_a_whole_run_directory(trained: tuple[Path, Result]) -> Non
     directory, result = trained
     assert result.exit_code == 0, result.output
     assert {path.name for path in (directory / "run").iterdir()} == {
+        "before_clicks.safetensors",
         "config.toml",
         "run.json",
         "metrics.jsonl",
