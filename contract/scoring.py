@@ -9,11 +9,14 @@ rank; they are not probabilities.
 
 import json
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.article import Vectors
+
+Matrix: TypeAlias = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,13 @@ class ClickModel:
 
     def score(self, user: Vectors, history: Vectors, candidates: Vectors) -> Vectors:
         """Score candidates for one reader: (D,), (H, D), (C, D) -> (C,); H may be 0."""
-        match = candidates @ user  # (C,)
-        if len(history):
-            match = match + self.attention * attended_match(history, candidates, self.temperature)
-        return np.asarray(self.scale * match + candidates @ self.content, dtype=np.float32)
+        # In double precision: a matrix product rounds a row by where it stands, and two articles
+        # with one vector must tie exactly, so that their ids decide.
+        wide, read = candidates.astype(np.float64), history.astype(np.float64)
+        match = wide @ user  # (C,)
+        if len(read):
+            match = match + self.attention * attended_match(read, wide, self.temperature)
+        return (self.scale * match + wide @ self.content).astype(np.float32)
 
     def retrieval_query(self, user: Vectors) -> Vectors:
         """Fold the content term into the user vector, so that one inner product retrieves."""
@@ -61,13 +67,13 @@ class ClickModel:
         )
 
 
-def attended_match(history: Vectors, candidates: Vectors, temperature: float) -> Vectors:
+def attended_match(history: Matrix, candidates: Matrix, temperature: float) -> Matrix:
     """Average each candidate's match with the history, weighted by that match: (C,)."""
     match = history @ candidates.T  # (H, C)
     return np.asarray((attention_weights(match, temperature) * match).sum(axis=0))  # (C,)
 
 
-def attention_weights(match: Vectors, temperature: float) -> Vectors:
+def attention_weights(match: Matrix, temperature: float) -> Matrix:
     """Softmax over the history of temperature * match: (H, C) -> (H, C), columns sum to 1."""
     logits = temperature * match
     weights = np.exp(logits - logits.max(axis=0))

@@ -10,7 +10,7 @@ from service.errors import StoreError
 from service.ports import Store
 from tests.stores import a_publication, durable_store, put
 
-WRITERS = 4
+WRITERS = 8
 IDS_PER_WRITER = 20
 SHARED = "shared"
 

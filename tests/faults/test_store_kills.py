@@ -19,8 +19,8 @@ from tests.faults.publishing import SHARED, WRITERS, Note, publish_until_killed,
 from tests.redis_server import RedisServer, wait_until
 from tests.stores import SPACE, a_publication, a_vector, durable_store, put, scanned
 
-# Of the rounds, at least so many must have hit every writer in the midst of a call.
-SHARE_IN_FLIGHT = 0.8
+# Of the rounds, at least so many must have hit that many writers in the midst of a call.
+SHARE_IN_FLIGHT, SURELY_IN_FLIGHT = 0.8, 4
 LONGEST_LIFE_S = 0.15
 AOF = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -55,7 +55,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_a_killed_writer_loses_nothing_acknowledged(
     processes: ForkServerContext, url: str, tmp_path: Path, rounds: int
 ) -> None:
-    """Each round kills a process that publishes from four threads, at a seeded random moment."""
+    """Each round kills a process that publishes from eight threads, at a seeded random moment."""
     hits = 0
     for number in range(rounds):
         since, writer, folder = _start(processes, url, tmp_path, number)
@@ -72,7 +72,7 @@ def test_a_killed_writer_loses_nothing_acknowledged(
 def test_a_killed_redis_loses_nothing_acknowledged(
     processes: ForkServerContext, server: RedisServer, tmp_path: Path, rounds: int
 ) -> None:
-    """Each round kills redis-server under four writers, at a seeded random moment."""
+    """Each round kills redis-server under eight writers, at a seeded random moment."""
     hits = 0
     for number in range(rounds):
         since, writer, folder = _start(processes, server.url, tmp_path, number)
@@ -126,9 +126,9 @@ def _have_begun(folder: Path) -> bool:
 
 
 def _is_hit(notes: list[list[Note]], killed_ns: int) -> bool:
-    """Say whether every writer was in the midst of a call at the time of the kill."""
+    """Say whether enough writers were in the midst of a call at the time of the kill."""
     before = [[note for note in own if note.time_ns < killed_ns] for own in notes]
-    return all(own and own[-1].mark == "?" for own in before)
+    return sum(bool(own) and own[-1].mark == "?" for own in before) >= SURELY_IN_FLIGHT
 
 
 def _check(url: str, since: Position, notes: list[list[Note]]) -> None:
