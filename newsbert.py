@@ -37,6 +37,9 @@ class LazyGroup(click.Group):
         owner, extra, _ = COMMANDS[name]
         if name == "evaluate" and _names_a_checkpoint(sys.argv):
             owner, extra = "training.commands", "training"
+        if extra == "service":
+            # Before NumPy is imported: its own threads would fight the requests for the cores.
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
         with _naming_what_is_missing(extra):
             command: click.Command = getattr(importlib.import_module(owner), name)
         return command

@@ -100,7 +100,7 @@ class Bundle:
 
 
 def namespace_of(news_encoder: bytes, tokenizer: bytes, text: TextSpec) -> str:
-    """Return the identity of a vector space: what decides a text's vector, and nothing else."""
+    """Return the identity of a vector space: what decides a text's vector."""
     digest = hashlib.sha256()
     for part in (news_encoder, tokenizer, canonical_json(text.model_dump(mode="json"))):
         digest.update(hashlib.sha256(part).digest())
@@ -120,7 +120,8 @@ def write_bundle(
 ) -> Bundle:
     """Write a bundle under a temporary name, fsync it and rename it: never half there.
 
-    A bundle already at `target` is replaced; anything else there is refused.
+    A bundle already at `target` is replaced by two renames (a kill between them leaves none
+    there); anything else there is refused.
     """
     if set(files) != FILES:
         raise BundleTampered(f"a bundle holds exactly {sorted(FILES)}, not {sorted(files)}")

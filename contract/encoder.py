@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 # One batch holds at most so many token positions: large enough to keep the cores busy, small
-# enough to stay in cache (measured: benchmarks/encoder.py).
+# enough to stay in cache.
 TOKENS_PER_BATCH = 1_024
 
 

@@ -91,4 +91,5 @@ def _remarks(metrics: RankingMetrics, parity: ParityReport) -> str:
 def _data(provenance: Mapping[str, Any]) -> str:
     hashes = provenance.get("data_sha256", {})
     lines = [f"- `{name}`: sha256 `{digest}`" for name, digest in sorted(hashes.items())]
-    return "\n".join(lines) or "Not recorded."
+    described = [str(provenance["data"]), ""] if "data" in provenance else []
+    return "\n".join([*described, *lines]) or "Not recorded."

@@ -69,11 +69,18 @@ def _lifespan(
             store = open_store(settings.store, on_rejected=telemetry.rejected)
             stack.callback(store.close)
             store_threads = stack.enter_context(ThreadPoolExecutor(STORE_THREADS, "store"))
+            # Its own thread: writers that wait for the store must not hold up what others wrote.
+            follower_thread = stack.enter_context(ThreadPoolExecutor(1, "follower"))
             encoder_thread = stack.enter_context(ThreadPoolExecutor(1, "encoder"))
             batcher = Batcher(encoder, encoder_thread)
-            awaitable = AsyncStore(store, store_threads)
             app.state.running = service = _compose(
-                settings, telemetry, bundle, encoder, batcher, awaitable
+                settings,
+                telemetry,
+                bundle,
+                encoder,
+                batcher,
+                AsyncStore(store, store_threads),
+                AsyncStore(store, follower_thread),
             )
             stack.push_async_callback(_cancel, service.jobs)
             yield
@@ -88,6 +95,7 @@ def _compose(
     encoder: BundleEncoder,
     batcher: Batcher,
     store: AsyncStore,
+    followed: AsyncStore,
 ) -> Running:
     """Join the parts and start the jobs that run as long as the service does."""
     identity = {"model": bundle.model, "namespace": bundle.namespace}
@@ -98,7 +106,7 @@ def _compose(
     )
     filler = Filler(store, catalogue, batcher, bundle.text, time.time)
     follower = Follower(
-        store,
+        followed,
         catalogue,
         filler,
         activate=partial(store.blocking.activate, **identity),

@@ -70,7 +70,7 @@ class Batcher:
         """
         if self._is_stopped:
             raise NotReady("the encoder has stopped")
-        if sum(map(len, self._lanes)) + len(texts) > self._max_waiting:
+        if len(self._lanes[lane]) + len(texts) > self._max_waiting:
             raise Overloaded("too many texts wait for the encoder")
         loop = asyncio.get_running_loop()
         waiting = [Waiting(text, loop.create_future()) for text in texts]

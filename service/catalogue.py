@@ -54,11 +54,7 @@ class Catalogue:
         out of order. An article without a vector is not shown until its vector arrives.
         """
         with self._writing:
-            newer = _newest_of_each(stored for stored in changed if self._is_news(stored))
-            if newer:
-                self.current = self._extended(newer, now)
-                self._versions.update({s.id: s.version for s in newer})
-            return len(newer)
+            return self._take_over(changed, now)
 
     def fill(self, filled: Iterable[StoredArticle], now: float) -> int:
         """Take over vectors that were made for the very versions applied here, and no others.
@@ -67,7 +63,7 @@ class Catalogue:
         """
         with self._writing:
             known = [s for s in filled if s.version == self._versions.get(s.id)]
-        return self.apply(known, now)
+            return self._take_over(known, now)
 
     def set_popularity(self, weights: Mapping[str, float]) -> None:
         """Replace the articles' popularity: log-weights by id."""
@@ -81,6 +77,13 @@ class Catalogue:
         """Note the activation under which the same namespace is now served."""
         with self._writing:
             self.current = replace(self.current, activation=activation)
+
+    def _take_over(self, changed: Iterable[StoredArticle], now: float) -> int:
+        newer = _newest_of_each(stored for stored in changed if self._is_news(stored))
+        if newer:
+            self.current = self._extended(newer, now)
+            self._versions.update({s.id: s.version for s in newer})
+        return len(newer)
 
     def _is_news(self, stored: StoredArticle) -> bool:
         applied = self._versions.get(stored.id, 0)

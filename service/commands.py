@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from contract.article import Article
-from contract.bundle import BundleError, open_bundle
+from contract.bundle import BundleError
 from contract.evaluation import evaluate as measure
 from contract.golden import verified_encoder
 from contract.mind import MindError, iter_behaviors, read_folder
@@ -84,7 +84,7 @@ def serve(**flags: object) -> None:
         # Worker processes are spawned: the environment is how they learn the flags.
         os.environ.update(settings.as_environment())
         # What would fail in every worker is told once, here; Redis may still be down.
-        open_bundle(settings.bundle)
+        verified_encoder(settings.bundle)
         open_store(settings.store).close()
         click.echo(f"serving {settings.bundle} on http://{settings.host}:{settings.port}")
         uvicorn.run(
@@ -188,7 +188,10 @@ def evaluate(bundle: Path, mind: Path, as_json: bool, threads: int) -> None:
     """
     with _failing_in_one_line():
         opened, encoder = verified_encoder(bundle, threads=threads)
-        figures = measure(read_folder(mind), encoder, encoder.click_model, opened.text).as_dict()
+        folder = read_folder(mind)
+        for oddity in folder.report.lines():
+            click.echo(oddity, err=True)
+        figures = measure(folder, encoder, encoder.click_model, opened.text).as_dict()
     click.echo(json.dumps(figures) if as_json else _table(figures))
 
 

@@ -81,7 +81,8 @@ class Filler:
         filled = [r for r in results if isinstance(r, StoredArticle)]
         vectors = {s.id: (s.fingerprint, s.vector) for s in filled if s.vector is not None}
         await self._store.fill(vectors, namespace=namespace)
-        self._catalogue.fill(filled, self._clock())
+        # In a thread: it may merge a whole catalogue, which must not hold up requests.
+        await self._store.run(lambda: self._catalogue.fill(filled, self._clock()))
         if len(filled) < len(lacking):
             raise ValueError("not every text could be encoded")
 

@@ -61,6 +61,13 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled; an outage of the store only makes the catalogue old."""
+        try:
+            await self._follow()
+        finally:
+            # Whatever ended it: nothing is followed any more, and answers say so.
+            self.is_behind = True
+
+    async def _follow(self) -> None:
         pause = FIRST_PAUSE_S
         while True:
             try:
@@ -84,8 +91,8 @@ class Follower:
         if changes.ids:
             await self._apply(changes.ids)
         self._position = changes.position
+        await self._read_popularity()
         if not changes.ids:
-            await self._read_popularity()
             await self._pause()
 
     async def _load(self) -> Position:

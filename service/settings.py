@@ -22,7 +22,9 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(32 * 1024**2, ge=1, description="cap of an NDJSON body")
     max_in_flight: int = Field(64, ge=1, description="requests answered at once; more are shed")
     receive_timeout_s: float = Field(10.0, gt=0, description="time to send a whole request body")
-    request_timeout_s: float = Field(5.0, gt=0, description="time to answer a publishing request")
+    request_timeout_s: float = Field(
+        5.0, gt=0, description="time a publishing request waits for the encoder"
+    )
 
     poll_interval_s: float = Field(0.05, gt=0, description="pause between looks at the change log")
     popularity_interval_s: float = Field(2.0, gt=0, description="pause between looks at popularity")

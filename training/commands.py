@@ -86,7 +86,13 @@ def train(
 @click.command(epilog="Example: newsbert evaluate runs/sample/checkpoint --mind samples/mind/dev")
 @click.argument("checkpoint", type=FOLDER)
 @option("--mind", env="MIND", type=FOLDER, required=True, help="MIND folder to measure on.")
-@option("--model", env="MODEL", type=click.Choice(["student", "teacher"]), default="student")
+@option(
+    "--model",
+    env="MODEL",
+    type=click.Choice(["student", "teacher"]),
+    default="student",
+    help="Which of the two.",
+)
 @option("--json", "as_json", env="JSON", is_flag=True, help="Print one JSON object.")
 def evaluate(*, checkpoint: Path, mind: Path, model: str, as_json: bool) -> None:
     """Measure a checkpoint by MIND's metrics, averaged over impressions."""

@@ -168,13 +168,18 @@ def environment() -> dict[str, Any]:
 
 def git_commit() -> str | None:
     """Return the commit of the code, or None outside a repository."""
-    command = ["git", "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(  # noqa: S603  (a constant command)
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):
         return None
+    return f"{commit}-dirty" if changes else commit
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    found = subprocess.run(  # noqa: S603  (constant commands)
+        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
     return found.stdout.strip()
 
 
