@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -16,11 +17,18 @@ COMMANDS = {
         "training",
         "Train a student on a MIND folder with a pretrained teacher.",
     ),
+    "runs": ("training.runs_command", "training", "List training runs and compare them."),
     "export": ("export.commands", "export", "Turn a checkpoint into a verified bundle."),
-    "evaluate": ("service.commands", "service", "Measure a bundle or checkpoint on a MIND folder."),
+    "evaluate": (
+        "service.commands",
+        "service",
+        "Measure a bundle, checkpoint or baseline on a task.",
+    ),
     "serve": ("service.commands", "service", "Answer recommendation requests over HTTP."),
     "refresh": ("service.commands", "service", "Encode a file of articles into the store."),
 }
+# Options of `evaluate` without a value: what follows them may be what is measured.
+EVALUATE_FLAGS = ("--all-texts", "--json")
 
 
 class LazyGroup(click.Group):
@@ -35,7 +43,7 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         owner, extra, _ = COMMANDS[name]
-        if name == "evaluate" and _names_a_checkpoint(sys.argv):
+        if name == "evaluate" and _is_for_training(sys.argv):
             owner, extra = "training.commands", "training"
         if extra == "service":
             # Before NumPy is imported: its own threads would fight the requests for the cores.
@@ -64,9 +72,20 @@ def _naming_what_is_missing(extra: str) -> Iterator[None]:
         raise click.ClickException(line) from error
 
 
-def _names_a_checkpoint(arguments: list[str]) -> bool:
+def _is_for_training(arguments: list[str]) -> bool:
+    from training.baselines import BASELINES
+
+    # What follows an option is its value: a run may be the teacher of what is measured.
+    measured = [
+        argument
+        for before, argument in pairwise(arguments[1:])
+        if not before.startswith("-") or before in EVALUATE_FLAGS or "=" in before
+    ]
     marks = ("checkpoint.json", "checkpoint/checkpoint.json")
-    return any(Path(argument, mark).is_file() for argument in arguments[2:] for mark in marks)
+    return any(
+        argument in BASELINES or any(Path(argument, mark).is_file() for mark in marks)
+        for argument in measured
+    )
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

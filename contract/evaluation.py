@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from contract.article import Impression, Mask, Vectors
+from contract.article import Article, Impression, Mask, Vectors
 from contract.mind import MindFolder
 from contract.ranking import RankingMetrics, mean_over_impressions
 from contract.scoring import ClickModel
@@ -42,15 +42,23 @@ def rank_impressions(
     """Score the candidates of each impression, in order: one (C,) each.
 
     A candidate without a text scores below every other one; unknown ids of a history are left out.
+    Articles that no impression mentions are not encoded.
     """
-    rows = {article.id: row for row, article in enumerate(folder.articles)}
-    vectors = encoder.vectors([spec.text(article) for article in folder.articles])  # (N, D)
+    articles = shown_articles(folder)
+    rows = {article.id: row for row, article in enumerate(articles)}
+    vectors = encoder.vectors([spec.text(article) for article in articles])  # (N, D)
     histories = [known_history(i, rows, spec.history) for i in folder.impressions]
     users = encode_users(encoder, vectors, histories)  # (B, D)
     return [
         _score(impression, rows, vectors, (user, vectors[history]), click_model)
         for impression, user, history in zip(folder.impressions, users, histories, strict=True)
     ]
+
+
+def shown_articles(folder: MindFolder) -> list[Article]:
+    """Return the articles that some history or candidate list mentions."""
+    mentioned = {i for one in folder.impressions for i in (*one.history, *one.candidates)}
+    return [article for article in folder.articles if article.id in mentioned]
 
 
 def known_history(impression: Impression, rows: dict[str, int], limit: int) -> list[int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from contract.article import Article, Impression
+from contract.lines import MalformedFile, readable_counts, split_columns
 
 NEWS_COLUMNS = (
     "id",
@@ -29,11 +30,8 @@ BEHAVIOR_COLUMNS = ("impression", "user", "time", "history", "candidates")
 TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"
 
 
-class MindError(ValueError):
+class MindError(MalformedFile):
     """A MIND file is malformed; the message names file, line and column."""
-
-    def __init__(self, path: Path, line: int, column: str, problem: str) -> None:
-        super().__init__(f"{path.name}, line {line}, column {column}: {problem}")
 
 
 @dataclass(slots=True)
@@ -52,7 +50,7 @@ class MindReport:
     def lines(self) -> list[str]:
         """Return one readable line per oddity that occurred."""
         counts = {n: c for n, c in asdict(self).items() if n not in {"articles", "impressions"}}
-        return [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+        return readable_counts(counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +103,24 @@ def iter_behaviors(
         yield impression
 
 
+def read_impression(path: Path, number: int, raw: bytes) -> Impression | None:
+    """Read line `number` of a `behaviors.tsv` by itself; None for a blank one."""
+    columns = _columns(path, number, raw, BEHAVIOR_COLUMNS)
+    return None if columns is None else _impression(path, number, columns)
+
+
+def parse_time(path: Path, number: int, text: str) -> datetime | None:
+    """Read the time of an impression; None for a blank one."""
+    if not text:
+        return None
+    try:
+        # MIND states no zone; a naive time is kept as what it says.
+        return datetime.strptime(text, TIME_FORMAT)  # noqa: DTZ007
+    except ValueError as error:
+        problem = f"{text!r} is not like 11/11/2019 1:03:52 PM"
+        raise MindError(path, number, "time", problem) from error
+
+
 def write_folder(
     path: Path, articles: Iterable[Article], impressions: Iterable[Impression]
 ) -> None:
@@ -119,22 +135,15 @@ def write_folder(
 def _rows(path: Path, names: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
-            try:
-                line = raw.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                column = raw[: error.start].count(b"\t")
-                raise MindError(path, number, _name(names, column), "not UTF-8") from error
-            if not line and not raw.strip():
-                continue
-            columns = line.split("\t")
-            if len(columns) != len(names):
-                problem = f"{len(columns)} columns instead of {len(names)}"
-                raise MindError(path, number, _name(names, len(columns) - 1), problem)
-            yield number, columns
+            columns = _columns(path, number, raw, names)
+            if columns is not None:
+                yield number, columns
 
 
-def _name(names: tuple[str, ...], index: int) -> str:
-    return names[min(index, len(names) - 1)]
+def _columns(path: Path, number: int, raw: bytes, names: tuple[str, ...]) -> list[str] | None:
+    if not raw.rstrip(b"\r\n"):
+        return None
+    return split_columns(path, number, raw, names, MindError)
 
 
 def _article(path: Path, number: int, columns: list[str]) -> Article:
@@ -150,19 +159,13 @@ def _impression(path: Path, number: int, columns: list[str]) -> Impression:
     impression_id, user, time, history, shown = columns
     candidates, clicks = _candidates(path, number, shown)
     return Impression(
-        impression_id, user, _time(path, number, time), tuple(history.split()), candidates, clicks
+        impression_id,
+        user,
+        parse_time(path, number, time),
+        tuple(history.split()),
+        candidates,
+        clicks,
     )
-
-
-def _time(path: Path, number: int, text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        # MIND states no zone; a naive time is kept as what it says.
-        return datetime.strptime(text, TIME_FORMAT)  # noqa: DTZ007
-    except ValueError as error:
-        problem = f"{text!r} is not like 11/11/2019 1:03:52 PM"
-        raise MindError(path, number, "time", problem) from error
 
 
 def _candidates(path: Path, number: int, shown: str) -> tuple[tuple[str, ...], tuple[bool, ...]]:

@@ -4,7 +4,7 @@ An impression whose candidates are all clicked or all skipped has no order to ju
 of every mean. Source: `evaluate.py` of the MIND competition (Wu et al., ACL 2020, section 4).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Ranked: TypeAlias = tuple[ArrayLike, Sequence[bool]]
+METRICS = ("auc", "mrr", "ndcg5", "ndcg10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ def ndcg(scores: ArrayLike, clicks: Sequence[bool], k: int) -> float:
     return _dcg(_in_order(scores, clicks), k) / ideal
 
 
-def mean_over_impressions(ranked: Iterable[Ranked]) -> RankingMetrics:
-    """Average the metrics over impressions of (scores, clicks)."""
+def impression_values(ranked: Iterable[Ranked]) -> dict[str, list[float]]:
+    """Return each metric of each impression of (scores, clicks) that has clicks and skips."""
     rows = [
         (impression_auc(s, c), mrr(s, c), ndcg(s, c, 5), ndcg(s, c, 10))
         for s, c in ranked
@@ -58,8 +59,18 @@ def mean_over_impressions(ranked: Iterable[Ranked]) -> RankingMetrics:
     ]
     if not rows:
         raise ValueError("no impression has both a click and a skip: nothing to measure")
-    auc, reciprocal, ndcg5, ndcg10 = np.asarray(rows).mean(axis=0)
-    return RankingMetrics(float(auc), float(reciprocal), float(ndcg5), float(ndcg10), len(rows))
+    return {name: [row[i] for row in rows] for i, name in enumerate(METRICS)}
+
+
+def mean_over_impressions(ranked: Iterable[Ranked]) -> RankingMetrics:
+    """Average the metrics over impressions of (scores, clicks)."""
+    return mean_values(impression_values(ranked))
+
+
+def mean_values(values: Mapping[str, Sequence[float]]) -> RankingMetrics:
+    """Average what `impression_values` returns."""
+    means = {name: float(np.mean(values[name])) for name in METRICS}
+    return RankingMetrics(**means, impressions=len(values[METRICS[0]]))
 
 
 def _in_order(scores: ArrayLike, clicks: Sequence[bool]) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """The service's sub-commands: serve, refresh, evaluate."""
 
-import json
 import os
 import sys
 import time
@@ -8,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from pydantic import ValidationError
@@ -17,9 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from contract.article import Article
 from contract.bundle import BundleError
-from contract.evaluation import evaluate as measure
+from contract.evaluate_command import EXAMPLE, HELP, Request, answer, evaluate_options
 from contract.golden import verified_encoder
-from contract.mind import MindError, iter_behaviors, read_folder
+from contract.measuring import model_predictor
+from contract.mind import MindError, iter_behaviors
 from service.articles import ArticleFileError, read_articles
 from service.errors import ServiceError
 from service.refresh import Refresher, popularity
@@ -162,41 +162,17 @@ def _run(refresher: Refresher, articles: list[Article]) -> None:
     )
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "--mind",
-    type=DIRECTORY,
-    required=True,
-    envvar="NEWSBERT_MIND",
-    show_envvar=True,
-    help="MIND folder with news.tsv and behaviors.tsv.",
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    envvar="NEWSBERT_JSON",
-    show_envvar=True,
-    help="Print JSON instead of a table.",
-)
+@click.command(help=HELP, epilog=EXAMPLE)
+@click.argument("what", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@evaluate_options
 @_setting("threads", "--threads", int)
-def evaluate(bundle: Path, mind: Path, as_json: bool, threads: int) -> None:
-    """Measure a BUNDLE (or checkpoint) on the impressions of a MIND folder.
-
-    Example: newsbert evaluate bundles/newsbert --mind samples/mind/dev --json
-    """
+def evaluate(what: Path, threads: int, **options: Any) -> None:  # noqa: ANN401  (click has typed them)
+    """Measure a bundle."""
+    request = Request(**options)
+    request.check()
+    if request.model != "student":
+        raise click.UsageError("--model teacher: a bundle holds a student alone")
     with _failing_in_one_line():
-        opened, encoder = verified_encoder(bundle, threads=threads)
-        folder = read_folder(mind)
-        for oddity in folder.report.lines():
-            click.echo(oddity, err=True)
-        figures = measure(folder, encoder, encoder.click_model, opened.text).as_dict()
-    click.echo(json.dumps(figures) if as_json else _table(figures))
-
-
-def _table(figures: dict[str, float | int]) -> str:
-    return "\n".join(
-        f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value:,}"
-        for name, value in figures.items()
-    )
+        bundle, encoder = verified_encoder(what, threads=threads)
+        predictor = model_predictor(encoder, encoder.click_model, bundle.text, bundle.topics)
+        answer(request, predictor, name="student", line=what.resolve().name)

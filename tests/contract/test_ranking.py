@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from contract.ranking import impression_auc, mean_over_impressions, mrr, ndcg
+from contract.ranking import impression_auc, impression_values, mean_over_impressions, mrr, ndcg
 
 # In order of score: click, skip, click, skip.
 SCORES, CLICKS = [0.9, 0.8, 0.1, 0.5], [True, False, False, True]
@@ -124,3 +124,12 @@ def test_metrics_have_names() -> None:
     """The figures come as a plain mapping for reports."""
     names = mean_over_impressions([(SCORES, CLICKS)]).as_dict()
     assert list(names) == ["auc", "mrr", "ndcg5", "ndcg10", "impressions"]
+
+
+def test_the_values_of_each_impression_are_what_is_averaged() -> None:
+    """In the order of the impressions that have both clicks and skips."""
+    ranked = [([2, 1], [True, False]), ([1, 2], [True, True]), ([1, 2], [True, False])]
+    values = impression_values(ranked)
+    assert values["auc"] == [1, 0]
+    assert values["mrr"] == [1, 0.5]
+    assert mean_over_impressions(ranked).mrr == 0.75

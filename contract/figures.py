@@ -1,0 +1,92 @@
+"""The file `figures.json`: what was measured of one or more models, and the values per unit.
+
+Tables and their intervals are computed from such files alone.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contract.measuring import Measured
+
+FIGURES = "figures.json"
+DIGITS = 6
+# Units that comparisons are made of; the others' figures are means that nothing is paired on.
+KEPT_UNITS = {
+    "recommendation": {"auc": "auc", "ndcg10": "ndcg10"},
+    "topics": {"accuracy": "topics/{taxonomy}"},
+    "search": {"ndcg10": "search/ndcg10", "recall10": "search/recall10"},
+}
+
+
+class FiguresError(ValueError):
+    """A file is not a sound `figures.json`."""
+
+
+@dataclass(frozen=True)
+class FiguresFile:
+    """What a file says: nested figures by model, and values per impression, text or query."""
+
+    line: str
+    seed: int | None
+    models: dict[str, dict[str, Any]]
+    units: dict[str, dict[str, list[float]]]
+
+
+def write_figures(
+    directory: Path, models: Mapping[str, Measured], *, line: str, seed: int | None = None
+) -> Path:
+    """Write `figures.json` into a directory, whole or not at all, and return its path."""
+    content = {
+        "line": line,
+        "seed": seed,
+        "models": {name: nested(measured) for name, measured in models.items()},
+        "units": {name: kept_units(measured) for name, measured in models.items()},
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / FIGURES
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def read_figures(path: Path) -> FiguresFile:
+    """Read what `write_figures` wrote into a directory, or that file itself."""
+    file = path / FIGURES if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        found = FiguresFile(**content)
+    except (OSError, ValueError, TypeError) as error:
+        raise FiguresError(f"{file}: {error}") from error
+    if not isinstance(found.models, dict) or set(found.models) != set(found.units):
+        raise FiguresError(f"{file}: models and units do not name the same models")
+    return found
+
+
+def nested(measured: Measured) -> dict[str, Any]:
+    """Return figures by task, those of topics by taxonomy."""
+    tasks: dict[str, Any] = {}
+    for name, task in measured.items():
+        kind, _, taxonomy = name.partition("/")
+        if taxonomy:
+            tasks.setdefault(kind, {})[taxonomy] = task.figures
+        else:
+            tasks[kind] = task.figures
+    return tasks
+
+
+def kept_units(measured: Measured) -> dict[str, list[float]]:
+    """Return the values per unit that figures are compared by, by the figure's name."""
+    kept: dict[str, list[float]] = {}
+    for name, task in measured.items():
+        kind, _, taxonomy = name.partition("/")
+        for figure, key in KEPT_UNITS[kind].items():
+            values = [round(value, DIGITS) for value in task.units[figure]]
+            kept[key.format(taxonomy=taxonomy)] = values
+    return kept
