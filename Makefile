@@ -8,7 +8,7 @@ STORE ?= sqlite:///var/newsbert.sqlite
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check format bench train-sample train-bundle clean
+.PHONY: help run test test-all check format bench train-sample train-bundle results clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,11 +58,16 @@ train-sample: $(VENV)/installed-all ## a quick model from samples/ alone, export
 
 train-bundle: $(VENV)/installed-all ## rebuild bundles/newsbert from the data at DATA=DIR (resumes; about an hour)
 	@test -d "$(DATA)/mind/train" || { echo "usage: make train-bundle DATA=DIR [TEACHER=DIR_OR_HUB_ID]" >&2; exit 2; }
-	@$(BIN)/newsbert train --config training/configs/bundle.toml --train $(DATA)/mind/train --dev $(DATA)/mind/dev \
+	@$(BIN)/newsbert train --config training/configs/best.toml --train $(DATA)/mind/train --dev $(DATA)/mind/dev \
 	  --topics $(DATA)/topics/huffpost.jsonl --topics $(DATA)/topics/tagmynews.tsv \
-	  --topics $(DATA)/topics/headlines.txt --search $(DATA)/search \
+	  --texts $(DATA)/topics/headlines.txt --search $(DATA)/search \
 	  --out runs/bundle --resume $(if $(TEACHER),--teacher $(TEACHER))
 	@$(BIN)/newsbert export runs/bundle --dev $(DATA)/mind/dev --out bundles/newsbert
+
+results: $(VENV)/installed-all ## every experiment on the data at DATA=DIR, then docs/results/training.md (resumes; hours)
+	@test -d "$(DATA)/mind/train" || { echo "usage: make results DATA=DIR [TEACHER=DIR_OR_HUB_ID]" >&2; exit 2; }
+	@$(BIN)/python -m training.study run --data $(DATA) $(if $(TEACHER),--teacher $(TEACHER)); failed=$$?; \
+	  $(BIN)/python -m training.study page && exit $$failed
 
 clean: ## remove what was built and run, keep the environment
 	@rm -rf var build .mypy_cache .ruff_cache .pytest_cache

@@ -50,6 +50,7 @@ def export(*, checkpoint: Path, dev: Path, out: Path, samples: Path) -> None:
     # torch and transformers take seconds to import: not before the arguments are known to be right.
     from contract.mind import read_folder
     from export.errors import ExportError
+    from export.model_card import at_training
     from export.package import export_bundle
     from training.checkpoint import load_student
     from training.errors import TrainingError
@@ -61,7 +62,7 @@ def export(*, checkpoint: Path, dev: Path, out: Path, samples: Path) -> None:
         )
     except (ExportError, TrainingError, ValueError, OSError) as error:
         _fail(error)
-    _show(bundle, parity, loaded.metrics.get("teacher"))
+    _show(bundle, parity, at_training(loaded, "teacher").get("recommendation"))
     click.echo(f"bundle: {out}  model {bundle.model}  namespace {bundle.namespace}")
 
 

@@ -39,6 +39,7 @@ def model_card(
         f"## Text\n\nFields {', '.join(checkpoint.spec.fields)}, at most "
         f"{checkpoint.spec.max_tokens} tokens; the last {checkpoint.spec.history} clicks.",
         f"## Quality\n\n{_quality(checkpoint, parity)}",
+        f"## Other tasks\n\n{_other_tasks(checkpoint)}",
         f"## Topics\n\n{', '.join(checkpoint.topics)}",
         f"## Data\n\nTrained on, or (dev) measured with:\n\n{_data(checkpoint.provenance)}",
         f"## Limits\n\n{LIMITS}",
@@ -58,6 +59,32 @@ def table_row(name: str, metrics: Mapping[str, Any], *more: str) -> list[str]:
     return [name, *known, *more]
 
 
+def at_training(checkpoint: StudentCheckpoint, model: str) -> Mapping[str, Any]:
+    """Return what training measured of "student" or "teacher", by task; nothing if not known."""
+    figures: Mapping[str, Any] = checkpoint.metrics.get(model, {})
+    return figures
+
+
+def _other_tasks(checkpoint: StudentCheckpoint) -> str:
+    """Say how well both models classify and search, in torch, as training measured it."""
+    lines = [
+        f"- {model}, {task}: {_figures(figures)}"
+        for model in ("teacher", "student")
+        for task, figures in _by_name(at_training(checkpoint, model)).items()
+    ]
+    return "\n".join(lines) or "Not measured."
+
+
+def _by_name(tasks: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    topics = {f"topics of {name}": f for name, f in tasks.get("topics", {}).items()}
+    return {**topics, **({"search": tasks["search"]} if "search" in tasks else {})}
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    known = ((name, value) for name, value in figures.items() if value is not None)
+    return ", ".join(f"{n} {v:.4f}" if isinstance(v, float) else f"{v:,} {n}" for n, v in known)
+
+
 def _architecture(checkpoint: StudentCheckpoint) -> str:
     a = checkpoint.model.architecture
     return f"{a.layers} layers of {a.hidden} ({a.family}), vectors of {a.dim}"
@@ -75,8 +102,9 @@ def _quality(checkpoint: StudentCheckpoint, parity: ParityReport) -> str:
         graph_row("student, ONNX fp32", parity.fp32),
         graph_row("student, ONNX int8 (shipped)", parity.int8),
     ]
-    if "teacher" in checkpoint.metrics:
-        rows.insert(0, table_row("teacher (at training)", checkpoint.metrics["teacher"], "", ""))
+    teacher = at_training(checkpoint, "teacher").get("recommendation")
+    if teacher:
+        rows.insert(0, table_row("teacher (at training)", teacher, "", ""))
     table = "\n".join([HEADER, *(f"| {' | '.join(row)} |" for row in rows)])
     return f"{table}\n\n{_remarks(parity.torch, parity)}"
 

@@ -18,8 +18,8 @@ from training.files import write_tensors
 from training.model.student import Student
 
 
-def encoder_before_clicks(student: Student, path: Path) -> dict[str, Tensor]:
-    """Return the news encoder's parameters as they were when click training began.
+def backbone_before_clicks(student: Student, path: Path) -> dict[str, Tensor]:
+    """Return the transformer's parameters as they were when click training began.
 
     The first call writes them to `path`; a resumed run reads them back from there.
     """
@@ -29,13 +29,17 @@ def encoder_before_clicks(student: Student, path: Path) -> dict[str, Tensor]:
 
 
 def averaged(student: Student, before: Mapping[str, Tensor], kept_share: float) -> Student:
-    """Return a copy whose news encoder is `kept_share` of `before` and the rest of its own."""
+    """Return a copy whose transformer is `kept_share` of `before` and the rest of its own.
+
+    Pooling and the dense layer stay: the teacher shares them.
+    """
     mixed = copy.deepcopy(student)
     with torch.no_grad():
-        for name, parameter in mixed.news_encoder.named_parameters():
+        for name, parameter in mixed.news_encoder.backbone.named_parameters():
             parameter.lerp_(before[name], kept_share)
     return mixed
 
 
 def _parameters(student: Student) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in student.news_encoder.named_parameters()}
+    backbone = student.news_encoder.backbone
+    return {name: p.detach().clone() for name, p in backbone.named_parameters()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from contract.text import TextSpec
 from contract.tokens import TextTokenizer
 from training.errors import CheckpointError
-from training.files import replace_directory, write_bytes, write_tensors
+from training.files import whole_directory, write_bytes, write_tensors
 from training.model.architecture import Architecture, build_backbone
 from training.model.student import Student, TeacherStudent, build_student
 
@@ -46,17 +45,14 @@ def save_checkpoint(
     path: Path, checkpoint: StudentCheckpoint, teacher: Student | None = None
 ) -> None:
     """Write a checkpoint directory atomically, with the teacher's backbone where it is given."""
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    write_tensors(partial / "student.safetensors", _parameters(checkpoint.model), {})
-    if teacher is not None:
-        backbone = _parameters(teacher.news_encoder.backbone)
-        write_tensors(partial / "teacher.safetensors", backbone, {})
-    write_bytes(partial / "tokenizer.json", checkpoint.tokenizer_json)
     layers = teacher.architecture.layers if teacher is not None else None
-    write_bytes(partial / "checkpoint.json", _description(checkpoint, layers))
-    replace_directory(partial, path)
+    with whole_directory(path) as partial:
+        write_tensors(partial / "student.safetensors", _parameters(checkpoint.model), {})
+        if teacher is not None:
+            backbone = _parameters(teacher.news_encoder.backbone)
+            write_tensors(partial / "teacher.safetensors", backbone, {})
+        write_bytes(partial / "tokenizer.json", checkpoint.tokenizer_json)
+        write_bytes(partial / "checkpoint.json", _description(checkpoint, layers))
 
 
 def load_student(path: Path) -> StudentCheckpoint:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
-from training.config import load_config
+from contract.evaluate_command import EXAMPLE, HELP, Request, answer, evaluate_options
+from contract.measuring import Predictor
+from training.baselines import BASELINES
+from training.baselines.choice import check_baseline, make_baseline
+from training.config import Config, load_config
 from training.errors import ConfigError, TrainingError
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -29,19 +34,43 @@ def option(name: str, *names: str, env: str, **settings: Any) -> Callable[[F], F
     "--train samples/mind/train --dev samples/mind/dev"
 )
 @option("--config", "file", env="CONFIG", type=FILE, required=True, help="Settings (TOML).")
-@option("--train", "train_folder", env="TRAIN", type=FOLDER, required=True, help="MIND folder.")
+@option("--train", env="TRAIN", type=FOLDER, required=True, help="MIND folder.")
 @option("--dev", env="DEV", type=FOLDER, required=True, help="MIND folder for the report.")
 @option(
     "--teacher", env="TEACHER", help="Hub id or local folder of a BERT- or RoBERTa-family model."
 )
 @option(
     "--topics",
+    "topic_files",
     env="TOPICS",
     type=FILE,
     multiple=True,
-    help="Headlines for text distillation (.jsonl, .tsv or plain text); may be repeated.",
+    help="Headlines with topics (.jsonl or .tsv), a taxonomy named like the file; repeatable.",
 )
-@option("--search", env="SEARCH", type=FOLDER, help="Folder whose news.jsonl.gz has more titles.")
+@option(
+    "--texts",
+    "text_files",
+    env="TEXTS",
+    type=FILE,
+    multiple=True,
+    help="Headlines without topics (plain text), for text distillation; repeatable.",
+)
+@option("--search", env="SEARCH", type=FOLDER, help="Folder of articles and queries.")
+@option(
+    "--teacher-run",
+    env="TEACHER_RUN",
+    type=FOLDER,
+    help="Finished run whose model teaches where distillation.joint is off.",
+)
+@option(
+    "--cache",
+    env="CACHE",
+    type=PATH,
+    default=Path("runs/cache"),
+    show_default=True,
+    help="Folder for what several runs can share: teacher vectors and distilled encoders.",
+)
+@option("--seed", env="SEED", type=click.IntRange(min=0), help="Instead of the config's run.seed.")
 @option("--out", env="OUT", type=PATH, help="Run directory [default: runs/<name of the config>].")
 @option(
     "--resume",
@@ -52,73 +81,91 @@ def option(name: str, *names: str, env: str, **settings: Any) -> Callable[[F], F
 def train(
     *,
     file: Path,
-    train_folder: Path,
-    dev: Path,
-    teacher: str | None,
-    topics: tuple[Path, ...],
-    search: Path | None,
+    seed: int | None,
     out: Path | None,
     resume: bool,
+    **inputs: Any,  # noqa: ANN401  (click has typed them)
 ) -> None:
     """Distil a student from a teacher on a MIND folder's clicks."""
-    try:
-        config = load_config(file)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+    config = _settings(file, seed)
+    directory = out or Path("runs") / file.stem
     # torch and transformers take seconds to import: not before the settings are known to be right.
-    from training.pipeline import Inputs, train_student
+    from training.material import Inputs
+    from training.pipeline import train_student
     from training.progress import progress_display
 
-    inputs = Inputs(train_folder, dev, teacher, topics, search)
-    directory = out or Path("runs") / file.stem
     progress = progress_display()
     try:
-        figures = train_student(config, inputs, directory, resume=resume, progress=progress)
+        read = Inputs(**inputs, config_name=file.stem)
+        figures = train_student(config, read, directory, resume=resume, progress=progress)
     except (TrainingError, ValueError, OSError) as error:
+        # Before the line of the failure, so that the bar does not overwrite it.
+        progress.close()
         _fail(error)
     finally:
         progress.close()
+    if not figures:
+        return  # beside the process that keeps the run
     click.echo(f"checkpoint: {directory / 'checkpoint'}")
-    for name in ("student", "teacher"):
-        click.echo(f"{name}: {_one_line(figures[name])}")
+    for model, tasks in figures.items():
+        for task, measured in _by_task(tasks).items():
+            click.echo(f"{model}, {task}: {_one_line(measured)}")
 
 
-@click.command(epilog="Example: newsbert evaluate runs/sample/checkpoint --mind samples/mind/dev")
-@click.argument("checkpoint", type=FOLDER)
-@option("--mind", env="MIND", type=FOLDER, required=True, help="MIND folder to measure on.")
-@option(
-    "--model",
-    env="MODEL",
-    type=click.Choice(["student", "teacher"]),
-    default="student",
-    help="Which of the two.",
-)
-@option("--json", "as_json", env="JSON", is_flag=True, help="Print one JSON object.")
-def evaluate(*, checkpoint: Path, mind: Path, model: str, as_json: bool) -> None:
-    """Measure a checkpoint by MIND's metrics, averaged over impressions."""
-    from contract.mind import read_folder
-    from training.checkpoint import load_pair, load_student
-    from training.encoding import evaluate_model
-
+@click.command(help=HELP, epilog=EXAMPLE)
+@click.argument("what")
+@evaluate_options
+def evaluate(what: str, **options: Any) -> None:  # noqa: ANN401  (click has typed them)
+    """Measure a checkpoint, a run or a baseline."""
+    request = Request(**options)
+    request.check()
+    if what in BASELINES:
+        check_baseline(what, request)
+        name, predictor = what, partial(make_baseline, what, request)
+    elif Path(what).is_dir():
+        name, predictor = request.model, partial(_trained, Path(what), request.model)
+    else:
+        raise click.UsageError(f"{what} is neither a directory nor one of {', '.join(BASELINES)}")
     try:
-        if model == "student":
-            loaded = load_student(checkpoint)
-            chosen = loaded.model
-        else:
-            pair, loaded = load_pair(checkpoint)
-            chosen = pair.teacher
-        measured = evaluate_model(chosen, loaded.tokenizer(), read_folder(mind), loaded.spec)
+        answer(request, predictor(), name=name, line=Path(what).resolve().name)
     except (TrainingError, ValueError, OSError) as error:
         _fail(error)
-    figures = measured.as_dict()
-    click.echo(json.dumps(figures) if as_json else _one_line(figures))
+
+
+def _trained(path: Path, model: str) -> Predictor:
+    from training.checkpoint import load_pair, load_student
+    from training.encoding import predictor_of
+
+    if model == "student":
+        checkpoint = load_student(path)
+        return predictor_of(checkpoint.model, checkpoint)
+    pair, checkpoint = load_pair(path)
+    return predictor_of(pair.teacher, checkpoint)
+
+
+def _by_task(tasks: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return figures by task, those of topics by taxonomy too."""
+    topics = tasks.get("topics", {})
+    of_taxonomies = {f"topics of {name}": figures for name, figures in topics.items()}
+    return {name: f for name, f in tasks.items() if name != "topics"} | of_taxonomies
 
 
 def _one_line(figures: dict[str, Any]) -> str:
     return "  ".join(
-        f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value:,}"
+        f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}"
         for name, value in figures.items()
+        if value is not None
     )
+
+
+def _settings(file: Path, seed: int | None) -> Config:
+    try:
+        config = load_config(file)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    if seed is None:
+        return config
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, seed=seed))
 
 
 def _fail(error: Exception) -> NoReturn:

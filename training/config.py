@@ -27,6 +27,15 @@ class TextConfig:
 
 
 @dataclass(frozen=True)
+class TaskWeights:
+    """Weigh the three tasks, learnt alone or together; 0 leaves a task out."""
+
+    recommendation: float = 1.0
+    topics: float = 1.0
+    search: float = 0.0
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Shape teacher and student; `teacher_layers = 0` keeps all layers of the checkpoint."""
 
@@ -35,6 +44,8 @@ class ModelConfig:
     dim: int = 256
     query_width: int = 200
     dropout: float = 0.1
+    candidate_aware: bool = True  # lambda of the click model; false leaves it at 0
+    content_term: bool = True  # b of the click model; false leaves it at 0
 
 
 @dataclass(frozen=True)
@@ -49,26 +60,49 @@ class RandomTeacherConfig:
 
 @dataclass(frozen=True)
 class TextDistillationConfig:
-    """Set the stage before click training; `passes = 0` leaves it out."""
+    """Set the stage before click training; `passes = 0` leaves it out.
+
+    It has a seed of its own, so that runs which differ only later share its result.
+    """
 
     passes: int = 0
+    seed: int = 1
+    max_tokens: int = 32  # may be shorter than what is ranked: this stage sees the most texts
     texts_per_step: int = 128
     learning_rate: float = 5e-4
     warmup_share: float = 0.06
     similarity_weight: float = 10.0
+    contrastive_weight: float = 0.0  # of matching titles with their abstracts
+    contrastive_temperature: float = 0.05
+    pairs_per_step: int = 64
     clip: float = 1.0
 
 
 @dataclass(frozen=True)
-class LossWeights:
-    """Weigh the student's losses; the paper adds them up unweighted."""
+class HeadConfig:
+    """Set the stage that trains the heads on the encoder as it is; `epochs = 0` leaves it out.
 
-    click: float = 1.0
+    Heads that fit the encoder before it is tuned distort it less (Kumar et al., ICLR 2022).
+    """
+
+    epochs: int = 0
+    rows_per_step: int = 8
+    content_decay: float = 0.1
+    user: float = 3e-4  # learning rates
+    topic: float = 3e-3
+    click: float = 2e-3
+    content: float = 3e-2
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weigh the losses of each task (gold, distill) and of the states; the paper adds them up."""
+
+    gold: float = 1.0
     distill: float = 1.0
     embedding: float = 1.0
     hidden: float = 1.0
     pooled: float = 1.0
-    topic: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,20 +119,27 @@ class LearningRates:
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """Set joint teacher-student learning on clicks (paper, section 3)."""
+    """Set joint teacher-student learning (paper, section 3)."""
 
     epochs: int = 3
+    joint: bool = True  # false: the teacher is a finished run's model and learns no more
     rows_per_step: int = 32
-    negatives_per_click: int = 4
+    accumulate: int = 1  # batches whose gradients make one step
+    negatives_per_click: int = 4  # 0: all skips of the impression
     topic_texts_per_step: int = 64
+    queries_per_step: int = 16
     temperature: float = 1.0
+    search_temperature: float = 0.05
     momentum: float = 0.1
     tuned_blocks: int = 0  # blocks counted from the top; 0 tunes all of them
     tune_embeddings: bool = True
+    block_decay: float = 1.0  # each lower block learns at this share of the rate above it
     warmup_share: float = 0.1
     clip: float = 1.0
     content_decay: float = 1.0
     kept_share: float = 0.0  # of the encoder before click training, in what ships
+    central_encoding: bool = True  # each distinct text of a batch once; false: every slot
+    length_bucketing: bool = True  # false: padded to the longest text of the batch
     tokens_per_chunk: int = 4096
     weights: LossWeights = field(default_factory=LossWeights)
     learning_rates: LearningRates = field(default_factory=LearningRates)
@@ -110,9 +151,10 @@ class RunConfig:
 
     seed: int = 1
     threads: int = 2
-    precision: str = "fp32"  # or "bf16": autocast, weights stay fp32
-    holdout_share: float = 0.1
+    precision: str = "fp32"  # or "bf16", "fp16": autocast, weights stay fp32
+    holdout_share: float = 0.1  # of the impressions, to choose the epoch; 0: the last one ships
     save_every_steps: int = 200
+    patience: int = 0  # epochs without a better held-out figure before stopping; 0: never
 
 
 @dataclass(frozen=True)
@@ -120,9 +162,11 @@ class Config:
     """Hold every setting of one training run."""
 
     text: TextConfig = field(default_factory=TextConfig)
+    tasks: TaskWeights = field(default_factory=TaskWeights)
     model: ModelConfig = field(default_factory=ModelConfig)
     random_teacher: RandomTeacherConfig | None = None
     text_distillation: TextDistillationConfig = field(default_factory=TextDistillationConfig)
+    heads: HeadConfig = field(default_factory=HeadConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -210,15 +254,32 @@ def _check_ranges(config: Config) -> None:
     checks = {
         "model.student_layers": config.model.student_layers >= 1,
         "model.dropout": 0 <= config.model.dropout < 1,
-        "distillation.momentum": 0 <= distillation.momentum <= 1,
+        "tasks": any(weights := dataclasses.astuple(config.tasks)) and min(weights) >= 0,
+        "distillation.momentum": 0 <= distillation.momentum <= (1 if distillation.joint else 0),
+        "distillation.weights": min(parts := dataclasses.astuple(distillation.weights)) >= 0
+        and (distillation.joint or any(parts)),
         "distillation.temperature": distillation.temperature > 0,
-        "distillation.negatives_per_click": distillation.negatives_per_click >= 1,
+        "distillation.search_temperature": distillation.search_temperature > 0,
+        "distillation.block_decay": 0 < distillation.block_decay <= 1,
+        "distillation.kept_share": 0 <= distillation.kept_share <= 1,
+        "distillation.negatives_per_click": distillation.negatives_per_click >= 0,
         "distillation.rows_per_step": distillation.rows_per_step >= 1,
+        "distillation.accumulate": distillation.accumulate >= 1,
+        "distillation.topic_texts_per_step": distillation.topic_texts_per_step >= 1,
+        "distillation.queries_per_step": distillation.queries_per_step >= 1,
         "distillation.tuned_blocks": 0 <= distillation.tuned_blocks <= config.model.student_layers,
+        "text_distillation.max_tokens": config.text_distillation.max_tokens >= 4,
         "text_distillation.texts_per_step": config.text_distillation.texts_per_step >= 2,
-        "run.precision": config.run.precision in ("fp32", "bf16"),
-        "run.holdout_share": 0 < config.run.holdout_share < 1,
+        "text_distillation.pairs_per_step": config.text_distillation.pairs_per_step >= 2,
+        "text_distillation.contrastive_temperature": (
+            config.text_distillation.contrastive_temperature > 0
+        ),
+        "run.precision": config.run.precision in ("fp32", "bf16", "fp16"),
+        "run.holdout_share": 0 <= config.run.holdout_share < 1,
         "run.save_every_steps": config.run.save_every_steps >= 1,
+        # Nothing gets better or worse where nothing is held out.
+        "run.patience": config.run.patience >= 0
+        and (config.run.patience == 0 or config.run.holdout_share > 0),
     }
     for key, holds in checks.items():
         if not holds:

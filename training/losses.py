@@ -54,9 +54,17 @@ def pooled_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return functional.mse_loss(student, teacher.detach())
 
 
-def topic_loss(logits: Tensor, topics: Tensor) -> Tensor:
-    """Return the cross-entropy of logits (B, topics) and topic numbers (B,)."""
-    return functional.cross_entropy(logits, topics)
+def topic_loss(logits: Tensor, topics: Tensor, members: Tensor) -> Tensor:
+    """Return the cross-entropy of topic numbers (M,) among the topics of each text's taxonomy.
+
+    logits are (M, L); `members` (M, L) marks the topics that compete.
+    """
+    return functional.nll_loss(_log_softmax(logits, members), topics)
+
+
+def in_batch_loss(scores: Tensor, mask: Tensor) -> Tensor:
+    """Return the cross-entropy of pairing query i with article i: scores and mask are (Q, Q)."""
+    return -_log_softmax(scores, mask).diagonal().mean()
 
 
 def cosine_loss(vectors: Tensor, targets: Tensor) -> Tensor:

@@ -32,7 +32,13 @@ class Optimisation:
     """Take optimiser steps whose learning rate depends on the number of the step alone."""
 
     def __init__(
-        self, groups: Sequence[ParameterGroup], *, steps: int, warmup_share: float, clip: float
+        self,
+        groups: Sequence[ParameterGroup],
+        *,
+        steps: int,
+        warmup_share: float,
+        clip: float,
+        scaled: bool = False,
     ) -> None:
         self._groups = [group for group in groups if group.parameters]
         self._steps = steps
@@ -45,19 +51,38 @@ class Optimisation:
             ],
             fused=True,
         )
+        # Gradients in fp16 are scaled up so that small ones survive; otherwise this does nothing.
+        self.scaler = torch.amp.GradScaler("cpu", enabled=scaled)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         """Return every parameter that is trained."""
         return [parameter for group in self._groups for parameter in group.parameters]
 
+    @property
+    def learning_rate(self) -> float:
+        """Return the first group's learning rate at the last step."""
+        return float(self.adam.param_groups[0]["lr"])
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a loss's gradients, scaled where the run is in fp16."""
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch
+
+    def unscale(self) -> None:
+        """Take the scale out of all gradients at once, before anything compares or mixes them."""
+        self.scaler.unscale_(self.adam)
+
     def step(self, number: int) -> float:
-        """Clip, take step `number` (from 0) and clear the gradients; return the gradient's norm."""
+        """Clip, take step `number` (from 0) and clear the gradients; return the gradient's norm.
+
+        A step whose scaled gradients overflowed is left out, and the scale is lowered.
+        """
         norm: Tensor = torch.nn.utils.clip_grad_norm_(self.parameters, self._clip)
         factor = learning_rate_factor(number, steps=self._steps, warmup=self._warmup)
         for settings, group in zip(self.adam.param_groups, self._groups, strict=True):
             settings["lr"] = group.learning_rate * factor
-        self.adam.step()
+        self.scaler.step(self.adam)
+        self.scaler.update()
         self.adam.zero_grad(set_to_none=True)
         return float(norm)
 

@@ -7,54 +7,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from contract.mind import MindFolder, read_folder
+from contract.figures import nested, write_figures
+from contract.measuring import EvaluationData, Measured, measure, split_topics
 from contract.text import TextSpec
-from training.averaging import averaged, encoder_before_clicks
-from training.batches import ClickRow, TokenTable, click_rows, hold_out
-from training.checkpoint import StudentCheckpoint, load_pair, save_checkpoint
+from training import parallel
+from training.averaging import averaged, backbone_before_clicks
+from training.checkpoint import StudentCheckpoint, load_pair, load_student, save_checkpoint
 from training.config import Config
 from training.curves import draw_curves
-from training.distill import STAGE, ClickData, distill, topic_examples
-from training.encoding import evaluate_model, evaluate_topics
-from training.errors import ConfigError, DataError
-from training.model.student import TeacherStudent, count_parameters, pair_with_teacher
+from training.distill import STAGE, TrainingData, distill, needs_teacher
+from training.encoding import predictor_of
+from training.environment import file_hashes
+from training.errors import ConfigError, TeacherError
+from training.following import Follower, start_together
+from training.heads import train_heads
+from training.material import Inputs, Material, read_material, training_data
+from training.model.student import Student, TeacherStudent, count_parameters, pair_with_teacher
+from training.pretraining import pretrain
 from training.progress import ProgressDisplay
 from training.resume import State
-from training.run import Run, file_hashes
+from training.run import Run
+from training.run_card import data_facts, input_facts
 from training.teacher import Teacher, load_teacher, random_teacher
-from training.text_distillation import distill_texts
 from training.texts import distillation_texts
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Name everything a run reads."""
+class Session:
+    """Hold what every stage of a run works with; `checkpoint` has the student that learns."""
 
-    train: Path
-    dev: Path
-    teacher: str | None = None
-    topic_files: tuple[Path, ...] = ()
-    search: Path | None = None
-
-
-@dataclass(frozen=True)
-class Material:
-    """Hold what was read: folders, topics, clicks to learn from, impressions held out."""
-
-    train: MindFolder
-    dev: MindFolder
-    topics: list[str]
-    rows: list[ClickRow]
-    holdout: MindFolder
+    config: Config
+    inputs: Inputs
+    run: Run
+    material: Material
+    checkpoint: StudentCheckpoint
 
 
 def train_student(
     config: Config, inputs: Inputs, directory: Path, *, resume: bool, progress: ProgressDisplay
 ) -> dict[str, Any]:
-    """Run both stages in a run directory and return the figures on `dev`."""
+    """Run every stage in a run directory and return the figures on `dev`.
+
+    Of the processes of a run by torchrun, the first does so; the others return nothing.
+    """
     torch.set_num_threads(config.run.threads)
     torch.manual_seed(config.run.seed)
     spec = TextSpec.model_validate(vars(config.text))
@@ -63,32 +60,34 @@ def train_student(
     pair = pair_with_teacher(
         teacher.architecture, teacher.backbone, student_layers=config.model.student_layers
     )
-    run = Run(directory, config, teacher=teacher.source, progress=progress)
-    state = run.begin(facts_of(inputs, config, pair), resume=resume)
-    state.restore_model(pair)
-    checkpoint = StudentCheckpoint(
-        pair.student, spec, teacher.tokenizer_json, material.topics, _provenance(run, config)
-    )
-    if config.text_distillation.passes and not state.position.is_past("text_distillation"):
-        texts = _texts(inputs, config, material)
-        distill_texts(pair, texts, checkpoint.tokenizer(), config=config, run=run, state=state)
-        state = _enter_distillation(run, pair)
-    learn_clicks(pair, checkpoint, material, config=config, run=run, state=state)
-    return report(run, material)
+    run = Run(directory, config, teacher=teacher.source, progress=progress, name=inputs.config_name)
+    with parallel.processes(), run:
+        checkpoint = StudentCheckpoint(
+            pair.student, spec, teacher.tokenizer_json, material.topics, provenance={}
+        )
+        session = Session(config, inputs, run, material, checkpoint)
+        if parallel.rank():
+            return follow(pair, session)
+        state = run.begin(facts_of(inputs, config, pair), resume=resume)
+        run.describe({"data": data_read(inputs, material), "inputs": input_facts(flags_of(inputs))})
+        checkpoint = dataclasses.replace(checkpoint, provenance=_provenance(run, config))
+        session = dataclasses.replace(session, checkpoint=checkpoint)
+        pair, state = learn_texts(pair, teacher, session, state)
+        data = training_data(material, spec, checkpoint.tokenizer(), config)
+        state = learn_heads(pair, data, session, state)
+        learn_tasks(pair, data, session, state)
+        return report(session)
 
 
-def read_material(inputs: Inputs, config: Config) -> Material:
-    """Read the folders and split the clicks: the epoch is chosen on those held out, not on dev."""
-    train, dev = read_folder(inputs.train), read_folder(inputs.dev)
-    numbers = {article.id: number for number, article in enumerate(train.articles)}
-    held = [hold_out(i.id, config.run.holdout_share) for i in train.impressions]
-    kept = [i for i, out in zip(train.impressions, held, strict=True) if not out]
-    aside = [i for i, out in zip(train.impressions, held, strict=True) if out]
-    rows = click_rows(kept, numbers, history=config.text.history)
-    if not rows or not any(any(i.clicks) and not all(i.clicks) for i in aside):
-        raise DataError(f"{inputs.train.name}: too few impressions with both a click and a skip")
-    topics = sorted({article.topic for article in train.articles if article.topic})
-    return Material(train, dev, topics, rows, MindFolder(train.articles, aside))
+def follow(pair: TeacherStudent, session: Session) -> dict[str, Any]:
+    """Take every step of joint learning beside the process that keeps the run."""
+    pair = with_fixed_teacher(pair, session)
+    spec, tokenizer = session.checkpoint.spec, session.checkpoint.tokenizer()
+    data = training_data(session.material, spec, tokenizer, session.config)
+    state = start_together(pair, State())
+    for _ in distill(pair, data, config=session.config, run=Follower(), state=state):
+        pass
+    return {}
 
 
 def find_teacher(inputs: Inputs, config: Config, material: Material, spec: TextSpec) -> Teacher:
@@ -104,74 +103,120 @@ def find_teacher(inputs: Inputs, config: Config, material: Material, spec: TextS
     )
 
 
-def learn_clicks(
-    pair: TeacherStudent,
-    checkpoint: StudentCheckpoint,
-    material: Material,
-    *,
-    config: Config,
-    run: Run,
-    state: State,
-) -> None:
-    """Train on clicks and keep a checkpoint of the best epoch by held-out impression AUC."""
-    tokenizer, spec = checkpoint.tokenizer(), checkpoint.spec
-    data = click_data(checkpoint, material, config)
-    before = encoder_before_clicks(pair.student, run.directory / "before_clicks.safetensors")
+def learn_texts(
+    pair: TeacherStudent, teacher: Teacher, session: Session, state: State
+) -> tuple[TeacherStudent, State]:
+    """Distil unlabelled texts; return the pair that learns from then on and its state."""
+    config, inputs, run = session.config, session.inputs, session.run
+    if state.position.is_past("text_distillation"):
+        pair = with_fixed_teacher(pair, session)
+        state.restore_model(pair)
+        return pair, state
+    state.restore_model(pair)
+    if config.text_distillation.passes:
+        material = session.material
+        texts = distillation_texts(
+            material.train.articles,
+            session.checkpoint.spec,
+            files=(*inputs.topic_files, *inputs.text_files),
+            searched=material.search.articles if material.search else (),
+        )
+        pretrain(pair, texts, teacher, inputs.cache, config=config, run=run, state=state)
+    pair = with_fixed_teacher(pair, session)
+    return pair, enter_stage(run, pair, "heads")
+
+
+def with_fixed_teacher(pair: TeacherStudent, session: Session) -> TeacherStudent:
+    """Return the pair to learn with: a teacher that learns no more is a finished run's model."""
+    config, path = session.config, session.inputs.teacher_run
+    if config.distillation.joint or not needs_teacher(config):
+        return pair
+    if path is None:
+        raise ConfigError("distillation.joint is off: name the teacher's run with --teacher-run")
+    finished = load_student(path)
+    for name in ("spec", "topics", "tokenizer_json"):
+        if getattr(finished, name) != getattr(session.checkpoint, name):
+            raise TeacherError(f"teacher run {path.name}: its {name} differs from this run's")
+    return TeacherStudent(pair.student, finished.model)
+
+
+def learn_heads(pair: TeacherStudent, data: TrainingData, session: Session, state: State) -> State:
+    """Fit the heads to the encoder as it is; return the state in which joint learning begins."""
+    if state.position.is_past("heads"):
+        return state
+    if session.config.heads.epochs:
+        train_heads(pair, data, config=session.config, run=session.run)
+    return enter_stage(session.run, pair, STAGE)
+
+
+def learn_tasks(pair: TeacherStudent, data: TrainingData, session: Session, state: State) -> None:
+    """Train on the tasks and keep a checkpoint of the best epoch by the held-out impressions."""
+    config, run = session.config, session.run
+    if not config.distillation.epochs:
+        keep(pair.student, pair, session)
+    before = backbone_before_clicks(pair.student, run.directory / "before_clicks.safetensors")
+    state = start_together(pair, state)
     for epoch in distill(pair, data, config=config, run=run, state=state):
         student = averaged(pair.student, before, config.distillation.kept_share)
-        measured = evaluate_model(student, tokenizer, material.holdout, spec)
-        figures = {"holdout_auc": measured.auc, "holdout_ndcg10": measured.ndcg10}
-        if run.log_epoch(epoch, figures):
-            shipped = dataclasses.replace(checkpoint, model=student)
-            save_checkpoint(run.checkpoint, shipped, pair.teacher)
+        if run.log_epoch(epoch, held_out_figures(student, session)):
+            keep(student, pair, session)
         draw_curves(run.metrics(), run.directory / "curves.png")
 
 
-def click_data(checkpoint: StudentCheckpoint, material: Material, config: Config) -> ClickData:
-    """Tokenise all articles twice: as they are ranked, and as the topic head may see them."""
-    tokenizer, spec = checkpoint.tokenizer(), checkpoint.spec
-    articles = material.train.articles
-    learnable = [a for a in articles if not hold_out(a.id, config.run.holdout_share)]
-    texts, numbers = topic_examples(learnable, material.topics, spec)
-    return ClickData(
-        articles=TokenTable([spec.text(article) for article in articles], tokenizer),
-        rows=material.rows,
-        topic_texts=TokenTable(texts, tokenizer),
-        topic_numbers=np.asarray(numbers, dtype=np.int64),
-    )
+def keep(student: Student, pair: TeacherStudent, session: Session) -> None:
+    """Save a student as the run's checkpoint, with the teacher that learned beside it."""
+    checkpoint = dataclasses.replace(session.checkpoint, model=student)
+    teacher = pair.teacher if session.config.distillation.joint else None
+    save_checkpoint(session.run.checkpoint, checkpoint, teacher)
 
 
-def report(run: Run, material: Material) -> dict[str, Any]:
-    """Measure the best checkpoint on `dev`, write the figures into it and return them."""
-    pair, checkpoint = load_pair(run.checkpoint)
-    tokenizer, spec = checkpoint.tokenizer(), checkpoint.spec
-    metrics: dict[str, Any] = {
-        name: evaluate_model(model, tokenizer, material.dev, spec).as_dict()
-        for name, model in (("student", pair.student), ("teacher", pair.teacher))
+def held_out_figures(student: Student, session: Session) -> dict[str, float]:
+    """Measure a student on what the epoch is chosen by; nothing where nothing is held out."""
+    holdout = session.material.holdout
+    if not holdout.impressions or not session.config.tasks.recommendation:
+        return {}
+    measured = measure(predictor_of(student, session.checkpoint), EvaluationData(holdout))
+    figures = measured["recommendation"].figures
+    return {f"holdout_{name}": float(figures[name] or 0.0) for name in ("auc", "ndcg10")}
+
+
+def report(session: Session) -> dict[str, Any]:
+    """Measure the best checkpoint on every task, write the figures and return them."""
+    run, config = session.run, session.config
+    checkpoint, teacher = load_student(run.checkpoint), None
+    models = {"student": checkpoint.model}
+    if config.distillation.joint:
+        pair, checkpoint = load_pair(run.checkpoint)
+        teacher = pair.teacher
+        models = {"student": pair.student, "teacher": teacher}
+    data = evaluation_data(session.material, config)
+    measured: dict[str, Measured] = {
+        name: measure(predictor_of(model, checkpoint), data) for name, model in models.items()
     }
-    aside = [a for a in material.train.articles if hold_out(a.id, run.config.run.holdout_share)]
-    texts, numbers = topic_examples(aside, checkpoint.topics, spec)
-    metrics["topics"] = evaluate_topics(pair.student, tokenizer, texts, numbers)
-    metrics["best_epoch"] = run.position.best_epoch
-    metrics["holdout_auc"] = run.position.best_auc
-    save_checkpoint(run.checkpoint, dataclasses.replace(checkpoint, metrics=metrics), pair.teacher)
+    write_figures(run.directory, measured, line=run.directory.name, seed=config.run.seed)
+    metrics = {name: nested(figures) for name, figures in measured.items()}
+    if teacher is None and needs_teacher(config) and session.inputs.teacher_run is not None:
+        metrics["teacher"] = load_student(session.inputs.teacher_run).metrics.get("student", {})
+    save_checkpoint(run.checkpoint, dataclasses.replace(checkpoint, metrics=metrics), teacher)
     run.describe({"metrics": metrics})
     draw_curves(run.metrics(), run.directory / "curves.png")
     return metrics
 
 
+def evaluation_data(material: Material, config: Config) -> EvaluationData:
+    """Return what the tasks that were learnt are measured on."""
+    tasks = config.tasks
+    return EvaluationData(
+        material.dev if tasks.recommendation else None,
+        split_topics(material.labelled) if tasks.topics else {},
+        material.search if tasks.search else None,
+    )
+
+
 def facts_of(inputs: Inputs, config: Config, pair: TeacherStudent) -> dict[str, Any]:
     """Return what must be equal for a run to be resumed: data, seed and sizes."""
-    files = {
-        f"{name}/{file}": folder / file
-        for name, folder in (("train", inputs.train), ("dev", inputs.dev))
-        for file in ("news.tsv", "behaviors.tsv")
-    }
-    files |= {f"topics/{path.name}": path for path in inputs.topic_files}
-    if inputs.search is not None:
-        files["search/news.jsonl.gz"] = inputs.search / "news.jsonl.gz"
     return {
-        "data_sha256": file_hashes(files),
+        "data_sha256": file_hashes(inputs.files()),
         "seed": config.run.seed,
         "parameters": {
             "teacher": count_parameters(pair.teacher),
@@ -180,17 +225,35 @@ def facts_of(inputs: Inputs, config: Config, pair: TeacherStudent) -> dict[str, 
     }
 
 
-def _texts(inputs: Inputs, config: Config, material: Material) -> list[str]:
-    return distillation_texts(
-        material.train.articles,
-        abstract_chars=config.text.abstract_chars,
-        topic_files=inputs.topic_files,
-        search_folder=inputs.search,
-    )
+def data_read(inputs: Inputs, material: Material) -> dict[str, Any]:
+    """Return what the run card says of everything that was read with a report."""
+    read = {
+        "train": data_facts(inputs.train, material.train.report),
+        "dev": data_facts(inputs.dev, material.dev.report),
+    }
+    for path, report in material.topic_reports.items():
+        read[f"topics/{path.name}"] = data_facts(path, report)
+    if inputs.search is not None and material.search is not None:
+        read["search"] = data_facts(inputs.search, material.search.report)
+    return read
 
 
-def _enter_distillation(run: Run, pair: TeacherStudent) -> State:
-    run.position = dataclasses.replace(run.position, stage=STAGE, steps_done=0)
+def flags_of(inputs: Inputs) -> dict[str, Any]:
+    """Return the flags of `newsbert train` that name the inputs."""
+    return {
+        "train": inputs.train,
+        "dev": inputs.dev,
+        "teacher": inputs.teacher,
+        "teacher-run": inputs.teacher_run,
+        "topics": inputs.topic_files,
+        "texts": inputs.text_files,
+        "search": inputs.search,
+    }
+
+
+def enter_stage(run: Run, pair: TeacherStudent, stage: str) -> State:
+    """Save the state in which a stage begins, and return it."""
+    run.position = dataclasses.replace(run.position, stage=stage, steps_done=0)
     run.save(model=pair, optimisation=None)
     return State(run.position)
 

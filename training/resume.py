@@ -12,13 +12,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from training.errors import ResumeError
+from training.errors import NonFiniteWeights, ResumeError
 from training.files import write_tensors
 from training.optimisation import Optimisation
 
-STAGES = ("text_distillation", "distillation")
+STAGES = ("text_distillation", "heads", "distillation")
 _RNG = "rng"
 _OPTIMISER = "optimiser/"
+_SCALER = "scaler/"
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class Position:
 
 @dataclass(frozen=True)
 class State:
-    """Hold a saved position with the tensors that belong to it."""
+    """Hold a saved position with the tensors and the gradients' scale that belong to it."""
 
     position: Position = field(default_factory=Position)
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    scaler: Mapping[str, Any] = field(default_factory=dict)
 
     def restore_model(self, model: nn.Module) -> None:
         """Put back every parameter and the random generator; a fresh state changes nothing."""
@@ -53,23 +55,39 @@ class State:
             return
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                parameter.copy_(self.tensors[name])
+                found = self.tensors.get(name)
+                if found is None or found.shape != parameter.shape:
+                    raise ResumeError(f"the saved state holds no {name} of this shape")
+                parameter.copy_(found)
         torch.set_rng_state(self.tensors[_RNG])
 
     def restore_optimiser(self, model: nn.Module, optimisation: Optimisation) -> None:
-        """Put back the optimiser's moments."""
+        """Put back the optimiser's moments and the scale of fp16 gradients."""
         names = {parameter: name for name, parameter in model.named_parameters()}
         for parameter in optimisation.parameters:
             prefix = f"{_OPTIMISER}{names[parameter]}/"
             moments = {k[len(prefix) :]: v for k, v in self.tensors.items() if k.startswith(prefix)}
             if moments:
                 optimisation.adam.state[parameter] = moments
+        if self.scaler:
+            optimisation.scaler.load_state_dict(dict(self.scaler))
+        scale = {
+            key.removeprefix(_SCALER): value.item()
+            for key, value in self.tensors.items()
+            if key.startswith(_SCALER)
+        }
+        if scale:
+            optimisation.scaler.load_state_dict(scale)
 
 
 def save_state(
     path: Path, *, model: nn.Module, optimisation: Optimisation | None, position: Position
 ) -> None:
-    """Write parameters, optimiser moments, random generator and position as one atomic file."""
+    """Write parameters, optimiser moments, random generator and position as one atomic file.
+
+    Weights that are not finite raise NonFiniteWeights, and the file stays as it is.
+    """
+    check_finite_weights(model, step=position.steps_done)
     names = {parameter: name for name, parameter in model.named_parameters()}
     tensors = {name: parameter.detach() for parameter, name in names.items()}
     tensors[_RNG] = torch.get_rng_state()
@@ -77,7 +95,18 @@ def save_state(
         for parameter in optimisation.parameters:
             for key, value in optimisation.adam.state[parameter].items():
                 tensors[f"{_OPTIMISER}{names[parameter]}/{key}"] = value
-    write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
+        for key, value in optimisation.scaler.state_dict().items():
+            tensors[f"{_SCALER}{key}"] = torch.tensor(value)
+    scaler = {} if optimisation is None else optimisation.scaler.state_dict()
+    told = {"position": json.dumps(asdict(position)), "scaler": json.dumps(scaler)}
+    write_tensors(path, tensors, told)
+
+
+def check_finite_weights(model: nn.Module, *, step: int) -> None:
+    """Raise NonFiniteWeights if a parameter is NaN or infinite."""
+    broken = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    if broken:
+        raise NonFiniteWeights(step=step, names=broken)
 
 
 def load_state(path: Path) -> State:
@@ -86,8 +115,10 @@ def load_state(path: Path) -> State:
         return State()
     try:
         with safe_open(path, framework="pt") as file:
-            position: dict[str, Any] = json.loads(file.metadata()["position"])
+            told = file.metadata()
+            position = Position(**json.loads(told["position"]))
+            scaler = json.loads(told.get("scaler", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ResumeError(f"{path.name}: {error}") from error
-    return State(Position(**position), tensors)
+    return State(position, tensors, scaler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,12 @@ from transformers.utils import logging as transformers_logging
 
 from training.config import ModelConfig, RandomTeacherConfig
 from training.errors import TeacherError
-from training.model.architecture import Architecture, architecture_of, build_backbone
+from training.model.architecture import (
+    ATTENTION,
+    Architecture,
+    architecture_of,
+    build_backbone,
+)
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -30,6 +36,14 @@ class Teacher:
     architecture: Architecture
     tokenizer_json: bytes
     source: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Return hex digits that stand for the weights and the tokenizer."""
+        digest = hashlib.sha256(self.tokenizer_json)
+        for name, parameter in sorted(self.backbone.named_parameters()):
+            digest.update(name.encode() + parameter.detach().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
 
 def load_teacher(source: str, model: ModelConfig, *, topics: int) -> Teacher:
@@ -125,7 +139,7 @@ def _depth(available: int, wanted: int) -> int:
 def _pretrained_backbone(source: str, config: object) -> nn.Module:
     with _quiet():
         backbone: nn.Module = AutoModel.from_pretrained(
-            source, config=config, add_pooling_layer=False, attn_implementation="sdpa"
+            source, config=config, add_pooling_layer=False, attn_implementation=ATTENTION
         )
     return backbone.float()
 

@@ -78,7 +78,13 @@ def a_checkpoint(**fields: Any) -> StudentCheckpoint:
         tokenizer_json=a_tokenizer_json(),
         topics=list(WORDS),
         provenance={"teacher": "a-teacher", "data_sha256": {"train/news.tsv": "0" * 64}},
-        metrics={"teacher": {"auc": 0.7, "mrr": 0.3, "ndcg5": 0.3, "ndcg10": 0.4}},
+        metrics={
+            "teacher": {
+                "recommendation": {"auc": 0.7, "mrr": 0.3, "ndcg5": 0.3, "ndcg10": 0.4},
+                "topics": {"mind": {"accuracy": 0.75, "macro_f": None, "texts": 40}},
+                "search": {"recall10": 0.5, "queries": 20},
+            }
+        },
     )
 
 

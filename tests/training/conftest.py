@@ -1,5 +1,7 @@
 """Tiny models and folders: width 16, two layers, a few dozen invented articles."""
 
+import gzip
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +11,14 @@ import pytest
 import torch
 
 from contract.article import Article, Impression
-from contract.mind import read_folder, write_folder
-from contract.text import TextSpec
-from contract.tokens import TextTokenizer
-from training.batches import TokenTable, click_rows
+from contract.mind import write_folder
+from tests.tiny import WORDS, tiny_data
 from training.config import Config, parse_config
-from training.distill import ClickData, topic_examples
+from training.distill import TrainingData
+from training.material import Inputs
 from training.model import Architecture, TeacherStudent, build_backbone, pair_with_teacher
 from training.progress import ProgressDisplay
-from training.teacher import train_tokenizer
 
-WORDS = ("goal", "match", "coach", "vote", "law", "senate", "film", "star", "song", "rain", "storm")
 TOPICS = ("sports", "politics", "film")
 
 
@@ -35,7 +34,7 @@ class SilentProgress:
         """Remember the stage."""
         self._stage = stage
 
-    def step(self, done: int, *, loss: float, news_per_s: float) -> None:
+    def step(self, done: int, *, loss: float, news_per_s: float, examples_per_s: float) -> None:
         """Die where a test wants it."""
         if (self._stage, done) == self._stop:
             raise KeyboardInterrupt
@@ -73,7 +72,7 @@ def architecture() -> Architecture:
         dropout=0.0,
         dim=8,
         query_width=4,
-        topics=3,
+        topics=4,
     )
 
 
@@ -81,8 +80,10 @@ def architecture() -> Architecture:
 def make_pair(architecture: Architecture) -> Callable[..., TeacherStudent]:
     """Return a function that builds a teacher and its student."""
 
-    def make(*, teacher_layers: int = 4, student_layers: int = 2) -> TeacherStudent:
-        shape = architecture.with_layers(teacher_layers)
+    def make(
+        *, teacher_layers: int = 4, student_layers: int = 2, family: str = "bert"
+    ) -> TeacherStudent:
+        shape = replace(architecture, layers=teacher_layers, family=family)
         return pair_with_teacher(shape, build_backbone(shape), student_layers=student_layers)
 
     return make
@@ -101,12 +102,6 @@ def config() -> Config:
             "run": {"threads": 1, "save_every_steps": 2},
         }
     )
-
-
-@pytest.fixture(scope="session")
-def without_dropout(config: Config) -> Config:
-    """Return the same settings with nothing random in a step."""
-    return replace(config, model=replace(config.model, dropout=0.0))
 
 
 @pytest.fixture(scope="session")
@@ -151,17 +146,52 @@ def stopping() -> Callable[[str, int], ProgressDisplay]:
 
 
 @pytest.fixture(scope="session")
-def click_data(mind_folder: Path) -> ClickData:
-    """Return the folder's clicks, tokenised with one token per word and topic."""
-    folder = read_folder(mind_folder)
-    spec = TextSpec()
-    texts = [spec.text(article) for article in folder.articles]
-    tokenizer = TextTokenizer(train_tokenizer(texts, 50).to_str().encode(), 12)
-    numbers = {article.id: number for number, article in enumerate(folder.articles)}
-    topic_texts, topics = topic_examples(folder.articles, sorted(TOPICS), spec)
-    return ClickData(
-        articles=TokenTable(texts, tokenizer),
-        rows=click_rows(folder.impressions, numbers, history=50),
-        topic_texts=TokenTable(topic_texts, tokenizer),
-        topic_numbers=np.asarray(topics, dtype=np.int64),
+def data() -> TrainingData:
+    """Return rows of all three tasks over one table of texts."""
+    return tiny_data()
+
+
+@pytest.fixture(scope="session")
+def topic_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 40 headlines of two topics, the taxonomy `papers`."""
+    random = np.random.default_rng(4)
+    lines = [
+        json.dumps(
+            {
+                "headline": f"{' '.join(random.choice(WORDS, size=3))} {n}",
+                "short_description": " ".join(random.choice(WORDS, size=5)),
+                "category": ("sports", "weather")[n % 2],
+            }
+        )
+        for n in range(40)
+    ]
+    path = tmp_path_factory.mktemp("topics") / "papers.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def search_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 12 articles, 8 queries to learn from and 4 to measure."""
+    random = np.random.default_rng(5)
+    folder = tmp_path_factory.mktemp("search")
+    with gzip.open(folder / "news.jsonl.gz", "wt") as file:
+        for n in range(12):
+            title, abstract = (" ".join(random.choice(WORDS, size=k)) for k in (4, 6))
+            file.write(json.dumps({"id": f"D{n}", "title": title, "abstract": abstract}) + "\n")
+    queries = [f"Q{n}\t{WORDS[n % 11]} {WORDS[n % 7]}\tD{n} D{(n + 1) % 12}\n" for n in range(12)]
+    (folder / "train.tsv").write_text("".join(queries[:8]))
+    (folder / "dev.tsv").write_text("".join(queries[8:]))
+    return folder
+
+
+@pytest.fixture
+def inputs(mind_folder: Path, topic_file: Path, search_folder: Path, tmp_path: Path) -> Inputs:
+    """Name a folder for both purposes, a taxonomy of its own and a search folder."""
+    return Inputs(
+        mind_folder,
+        mind_folder,
+        tmp_path / "cache",
+        topic_files=(topic_file,),
+        search=search_folder,
     )

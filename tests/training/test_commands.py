@@ -12,7 +12,8 @@ from training.config import Config, to_toml
 
 def run_train(folder: Path, config: Path, *more: str) -> Result:
     """Call `newsbert train` on one folder for both purposes."""
-    flags = ["--config", config, "--train", folder, "--dev", folder, *more]
+    flags = ["--config", config, "--train", folder, "--dev", folder]
+    flags += ["--cache", config.with_name("cache"), *more]
     return CliRunner().invoke(train, [str(flag) for flag in flags])
 
 
@@ -36,42 +37,31 @@ def test_train_leaves_a_whole_run_directory(trained: tuple[Path, Result]) -> Non
         "before_clicks.safetensors",
         "config.toml",
         "run.json",
+        "run.lock",
+        "card.md",
         "metrics.jsonl",
         "curves.png",
         "state.safetensors",
         "checkpoint",
-        "teacher_vectors",
+        "figures.json",
     }
-    assert "student: auc" in result.stdout
+    assert "student, recommendation: auc" in result.stdout
     metrics = json.loads((directory / "run" / "checkpoint" / "checkpoint.json").read_text())
-    assert set(metrics["metrics"]) == {
-        "student",
-        "teacher",
-        "topics",
-        "best_epoch",
-        "holdout_auc",
-    }
+    assert set(metrics["metrics"]) == {"student", "teacher"}
 
 
 @pytest.mark.parametrize("model", ["student", "teacher"])
 def test_evaluate_prints_the_figures_of_the_report(
     trained: tuple[Path, Result], mind_folder: Path, model: str
 ) -> None:
-    """The same impressions give the same figures, as one JSON object."""
+    """The same impressions give the same figures, as one JSON object, with intervals."""
     run = trained[0] / "run"
     flags = [str(run / "checkpoint"), "--mind", str(mind_folder), "--model", model, "--json"]
     result = CliRunner().invoke(evaluate, flags)
     figures = json.loads(result.stdout)
-    reported = json.loads((run / "run.json").read_text())["metrics"][model]
-    assert set(figures) == {"auc", "mrr", "ndcg5", "ndcg10", "impressions"}
+    reported = json.loads((run / "run.json").read_text())["metrics"][model]["recommendation"]
+    assert set(figures.pop("intervals")) == {"auc", "mrr", "ndcg5", "ndcg10"}
     assert figures == pytest.approx(reported)
-
-
-def test_evaluate_is_readable_without_json(trained: tuple[Path, Result], mind_folder: Path) -> None:
-    """One line."""
-    result = CliRunner().invoke(evaluate, [str(trained[0] / "run"), "--mind", str(mind_folder)])
-    assert result.stdout.startswith("auc 0.")
-    assert "impressions 30" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -110,6 +100,6 @@ def test_every_flag_names_its_environment_variable_and_there_is_an_example() -> 
     """What --help promises."""
     for command in (train, evaluate):
         text = CliRunner().invoke(command, ["--help"]).stdout
-        flags = [p for p in command.params if p.name not in ("help", "checkpoint")]
+        flags = [p for p in command.params if p.name not in ("help", "what")]
         assert text.count("NEWSBERT_") == len(flags)
         assert "Example: newsbert" in text

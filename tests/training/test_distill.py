@@ -1,177 +1,215 @@
-"""Joint learning: what a step moves and what it must not."""
+"""Joint learning: what a step moves, what it must not, and what each switch switches."""
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
-from contract.article import Article
-from contract.text import TextSpec
-from contract.tokens import TextTokenizer
-from training.batches import TokenTable
-from training.config import Config, LossWeights
+from tests.tiny import a_batch, a_config, a_distillation, moved, only_weights, snapshot, unsettled
+from training.config import Config
 from training.distill import (
-    ClickData,
-    choose_tuned,
-    click_optimisation,
-    click_scores,
-    encode_both,
-    epoch_batches,
+    TrainingData,
+    epoch_steps,
+    fixed_teacher,
+    needs_teacher,
     step_losses,
     take_step,
-    topic_examples,
-    total_loss,
 )
-from training.model import TeacherStudent
-from training.model.student import embedding_table, transformer_layers
-from training.teacher import train_tokenizer
+from training.model import TeacherStudent, build_backbone, pair_with_teacher
+from training.tasks import total_loss
+from training.tuning import choose_tuned, joint_optimisation
 
 MakePair = Callable[..., TeacherStudent]
+TASKS = ("recommendation", "topics", "search")
+STATES = ("embedding", "hidden", "pooled")
+# Which losses of either model reach each module that the two share.
+SHARED = {
+    "news_encoder.pooling.projection": {"recommendation", "topics", "search"},
+    "news_encoder.pooling.query": {"recommendation", "topics", "search"},
+    "news_encoder.dense": {"recommendation", "search"},
+    "user_encoder.pooling": {"recommendation"},
+    "click_model": {"recommendation"},
+    "topic_head": {"topics"},
+}
 
 
 @pytest.fixture
 def pair(make_pair: MakePair) -> TeacherStudent:
-    """Return four teacher layers and two student layers."""
-    return make_pair()
+    """Return four teacher layers and two student layers, away from their starting point."""
+    return unsettled(make_pair())
 
 
-def one_step(pair: TeacherStudent, data: ClickData, config: Config) -> None:
-    """Take the first step of a run at full learning rate."""
-    choose_tuned(pair, config.distillation)
-    optimisation = click_optimisation(pair, config.distillation, steps=10)
-    batch = epoch_batches(data, config, epoch=1)[0]
-    parts = step_losses(pair, batch, data, config=config, step=0)
-    take_step(pair, parts, optimisation, settings=config.distillation, step=0)
+@pytest.fixture
+def with_own_teacher(pair: TeacherStudent) -> TeacherStudent:
+    """Return the student with a teacher that shares nothing with it."""
+    shape = pair.teacher.architecture
+    other = pair_with_teacher(shape, build_backbone(shape), student_layers=4)
+    return TeacherStudent(pair.student, unsettled(other).student)
 
 
-def changed(pair: TeacherStudent, before: TeacherStudent) -> set[str]:
-    """Name the parameters that a step moved."""
-    old = dict(before.named_parameters())
-    return {n for n, p in pair.named_parameters() if not torch.equal(p, old[n])}
+def train(pair: TeacherStudent, data: TrainingData, config: Config, *, steps: int = 1) -> Any:
+    """Take the first steps of an epoch and return the last one's losses."""
+    choose_tuned(pair, config)
+    fixed = fixed_teacher(pair, data, config)
+    optimisation = joint_optimisation(pair, config, steps=10)
+    pair.train()
+    for step, batches in enumerate(list(epoch_steps(data, config, 1))[:steps]):
+        losses = take_step(pair, batches, data, optimisation, config=config, step=step, fixed=fixed)
+    return losses
 
 
-def test_a_step_updates_both_backbones_and_every_shared_module(
-    pair: TeacherStudent, click_data: ClickData, without_dropout: Config
+def parts_of(pair: TeacherStudent, data: TrainingData, config: Config) -> dict[str, Any]:
+    """Return the losses of the first batch."""
+    return step_losses(pair, a_batch(config), data, config=config)
+
+
+def gradients(pair: TeacherStudent, loss: torch.Tensor) -> dict[str, torch.Tensor | None]:
+    """Return the gradient of a loss by parameter; None where it does not reach."""
+    names, parameters = zip(*pair.named_parameters(), strict=True)
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return dict(zip(names, found, strict=True))
+
+
+def test_all_tasks_and_all_states_have_their_losses(
+    pair: TeacherStudent, data: TrainingData
 ) -> None:
-    """The authors' own code forgot the shared modules in its optimiser."""
-    before = copy.deepcopy(pair)
-    one_step(pair, click_data, without_dropout)
-    moved = changed(pair, before)
-    for module in (
-        "student.news_encoder.backbone.embeddings.word_embeddings",
-        "student.news_encoder.backbone.encoder.layer.0",
-        "teacher.news_encoder.backbone.encoder.layer.3",
-        "student.news_encoder.pooling.query",
-        "student.news_encoder.dense",
-        "student.user_encoder.pooling.query",
-        "student.topic_head.linear",
-        "student.click_model.scale",
-        "student.click_model.attention",
-        "student.click_model.temperature",
-        "student.click_model.content",
-    ):
-        assert any(name.startswith(module) for name in moved), module
+    """The paper's, added up unweighted: three per task and three between states."""
+    names = {f"{task}/{part}" for task in TASKS for part in ("teacher", "gold", "distill")}
+    parts = parts_of(pair, data, a_config())
+    assert set(parts) == names | set(STATES)
+    torch.testing.assert_close(total_loss(parts, a_config()), sum(parts.values()))
 
 
-def test_the_students_losses_do_not_move_the_teacher(
-    pair: TeacherStudent, click_data: ClickData, without_dropout: Config
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_a_step_moves_every_parameter_of_both_models(
+    make_pair: MakePair, data: TrainingData, family: str
 ) -> None:
-    """The teacher's backbone has the same gradient whatever the student's losses weigh."""
-    batch = epoch_batches(click_data, without_dropout, epoch=1)[0]
-    found = []
-    for weights in (LossWeights(), LossWeights(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)):
-        pair.zero_grad()
-        parts = step_losses(pair, batch, click_data, config=without_dropout, step=0)
-        total_loss(parts, weights).backward()
-        layer = transformer_layers(pair.teacher)[0]
-        found.append([p.grad.clone() for p in layer.parameters() if p.grad is not None])
-    assert found[0]
-    torch.testing.assert_close(found[0], found[1])
+    """Both backbones and every shared module, in either family."""
+    pair = unsettled(make_pair(family=family))
+    before = snapshot(pair)
+    train(pair, data, a_config())
+    assert set(before) - moved(pair, before) == set()
 
 
-def test_total_loss_is_the_teachers_plus_the_weighted_sum() -> None:
-    """2 + 1 * 1 + 0.5 * 4, the rest weighing nothing."""
-    names = ("teacher", "click", "distill", "embedding", "hidden", "pooled", "topic")
-    values = (2.0, 1.0, 4.0, 9.0, 9.0, 9.0, 9.0)
-    parts = {name: torch.tensor(value) for name, value in zip(names, values, strict=True)}
-    weights = LossWeights(1.0, 0.5, 0.0, 0.0, 0.0, 0.0)
-    assert total_loss(parts, weights).item() == pytest.approx(5.0)
-
-
-def test_only_the_top_blocks_are_tuned_if_so_configured(
-    pair: TeacherStudent, click_data: ClickData, without_dropout: Config
+@pytest.mark.parametrize(("module", "tasks"), SHARED.items())
+def test_both_branches_reach_every_shared_module(
+    pair: TeacherStudent, data: TrainingData, module: str, tasks: set[str]
 ) -> None:
-    """One block of two: student layer 1 and teacher layers 2 and 3 move, nothing below."""
-    settings = replace(without_dropout.distillation, tuned_blocks=1, tune_embeddings=False)
-    before = copy.deepcopy(pair)
-    one_step(pair, click_data, replace(without_dropout, distillation=settings))
-    moved = changed(pair, before)
-    layers = {
-        name.split("news_encoder")[0] + name.split(".layer.")[1].split(".")[0]
-        for name in moved
-        if ".layer." in name
-    }
-    assert layers == {"student.1", "teacher.2", "teacher.3"}
-    assert not any("embeddings" in name for name in moved)
-    assert not any(p.requires_grad for p in embedding_table(pair.teacher).parameters())
+    """The teacher's own losses, the student's, and what the student learns of the teacher."""
+    for name, part in parts_of(pair, data, a_config()).items():
+        task = name.rpartition("/")[0]
+        if not task:
+            continue
+        found = gradients(pair, part)
+        reached = {n for n, g in found.items() if module in n and g is not None and g.any()}
+        wanted = {n for n in found if n.startswith(f"student.{module}")} if task in tasks else set()
+        assert reached == wanted, name
 
 
-def test_central_encoding_equals_encoding_each_text_alone(
-    pair: TeacherStudent, click_data: ClickData, without_dropout: Config
+def test_no_loss_of_the_student_moves_the_teachers_own_tensors(
+    pair: TeacherStudent, data: TrainingData
 ) -> None:
-    """Bucketing and chunking change neither vectors, order nor losses."""
-    articles = epoch_batches(click_data, without_dropout, epoch=1)[0].articles
-    settings = replace(without_dropout.distillation, tokens_per_chunk=30)
-    chunked = encode_both(
-        pair,
-        click_data.articles,
-        articles,
-        config=replace(without_dropout, distillation=settings),
+    """Only the teacher's own losses do, and they leave the student's backbone alone."""
+    for name, part in parts_of(pair, data, a_config()).items():
+        found = gradients(pair, part)
+        reached = {n.split(".")[0] for n, g in found.items() if "backbone" in n and g is not None}
+        assert reached == {"teacher" if name.endswith("/teacher") else "student"}, name
+
+
+@pytest.mark.parametrize("name", ["gold", "distill", *STATES])
+def test_a_weight_of_0_switches_a_loss_off(
+    pair: TeacherStudent, data: TrainingData, name: str
+) -> None:
+    """It is gone from the parts, and the others are what they were."""
+    config = a_distillation(weights={name: 0.0})
+    everything, rest = (parts_of(pair, data, c) for c in (a_config(), config))
+    gone = set(everything) - set(rest)
+    assert gone == ({name} if name in STATES else {f"{task}/{name}" for task in TASKS})
+    torch.testing.assert_close(rest, {n: v for n, v in everything.items() if n not in gone})
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_of_weight_0_teaches_nothing(
+    pair: TeacherStudent, data: TrainingData, task: str
+) -> None:
+    """The total's gradient is that of the other tasks' losses."""
+    config = a_config(tasks={task: 0.0})
+    parts = parts_of(pair, data, config)
+    found = gradients(pair, total_loss(parts, config))
+    rest = sum(part for name, part in parts.items() if not name.startswith(task))
+    assert isinstance(rest, torch.Tensor)
+    for name, expected in gradients(pair, rest).items():
+        gradient = found[name]
+        if expected is None:
+            assert gradient is None or not gradient.any(), name
+        else:
+            torch.testing.assert_close(gradient, expected, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("switch", "term"), [("candidate_aware", "attention"), ("content_term", "content")]
+)
+def test_a_term_of_the_click_model_that_is_off_stays_0(
+    pair: TeacherStudent, data: TrainingData, switch: str, term: str
+) -> None:
+    """After any number of steps; on, it moves."""
+    click = pair.student.click_model
+    for on in (True, False):
+        train(pair, data, a_config(model={switch: on}), steps=3)
+        assert bool(getattr(click, term).detach().any()) == on
+
+
+@pytest.mark.parametrize("weights", [{}, {"embedding": 0.0, "hidden": 0.0}])
+def test_a_fixed_teacher_is_left_untouched_and_answers_with_its_own_heads(
+    with_own_teacher: TeacherStudent, data: TrainingData, weights: dict[str, float]
+) -> None:
+    """Whether it is encoded in every step or remembered, the student learns the same from it."""
+    config = a_distillation(joint=False, weights=weights)
+    before = snapshot(with_own_teacher)
+    other = copy.deepcopy(with_own_teacher)
+    with torch.no_grad():
+        other.teacher.click_model.scale.add_(5.0)
+    losses = train(with_own_teacher, data, config)
+    assert {n.split(".")[0] for n in moved(with_own_teacher, before)} == {"student"}
+    assert not any(name.endswith("/teacher") for name in losses)
+    changed = train(other, data, config)
+    assert changed["recommendation/distill"] != losses["recommendation/distill"]
+    assert changed["recommendation/gold"] == losses["recommendation/gold"]
+
+
+def test_a_remembered_teacher_teaches_what_an_encoded_one_does(
+    with_own_teacher: TeacherStudent, data: TrainingData
+) -> None:
+    """The embedding loss forces the second; the losses that both have are equal."""
+    seldom = a_distillation(joint=False, weights={"embedding": 0.0, "hidden": 0.0})
+    always = a_distillation(joint=False, weights={"hidden": 0.0})
+    assert fixed_teacher(with_own_teacher, data, always) is None
+    remembered, encoded = (
+        train(copy.deepcopy(with_own_teacher), data, config) for config in (seldom, always)
     )
-    at_once = encode_both(pair, click_data.articles, articles, config=without_dropout)
-    torch.testing.assert_close(chunked.losses, at_once.losses)
-    for place, article in enumerate(articles):
-        alone = pair.student.news_encoder(*click_data.articles.tokens([article])).vector[0]
-        torch.testing.assert_close(chunked.student[place], alone)
+    encoded.pop("embedding")
+    torch.testing.assert_close(remembered, encoded)
 
 
-def test_scores_gather_history_and_candidates(
-    pair: TeacherStudent, click_data: ClickData, without_dropout: Config
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ({}, True),
+        ({"joint": False}, True),
+        ({"joint": False, "weights": only_weights(gold=1.0, pooled=1.0)}, True),
+        ({"joint": False, "weights": only_weights(gold=1.0, hidden=1.0)}, True),
+        ({"joint": False, "weights": only_weights(gold=1.0)}, False),
+        ({"joint": True, "weights": only_weights(gold=1.0)}, True),
+    ],
+)
+def test_a_teacher_is_needed_where_it_learns_or_any_loss_asks_for_it(
+    pair: TeacherStudent, data: TrainingData, settings: dict[str, Any], needed: bool
 ) -> None:
-    """A row's scores are those of the click model for its own articles."""
-    batch = epoch_batches(click_data, without_dropout, epoch=1)[0]
-    vectors = torch.nn.functional.normalize(torch.randn(len(batch.articles), 8), dim=-1)
-    scores = click_scores(pair.student, vectors, batch)
-    history, candidates = vectors[batch.history[2]], vectors[batch.candidates[2]]
-    user = pair.student.user_encoder(history[None], batch.history_mask[2:3])
-    expected = pair.student.click_model.to_contract().score(
-        user[0].detach().numpy(), history.numpy(), candidates.numpy()
-    )
-    torch.testing.assert_close(scores[2].detach(), torch.from_numpy(expected))
-
-
-def test_the_topic_head_never_sees_topic_or_subtopic(pair: TeacherStudent) -> None:
-    """Another category changes the answer to be learnt and the vector, but no logit."""
-    spec = TextSpec()
-    article = Article(id="N1", title="Rain storm", topic="film", subtopic="any")
-    other = article.model_copy(update={"topic": "sports", "subtopic": "goal"})
-    texts, numbers = topic_examples([article, other], ["film", "sports"], spec)
-    full = [spec.text(article), spec.text(other)]
-    tokenizer = TextTokenizer(train_tokenizer(full, 50).to_str().encode(), 12)
-    table, seen = TokenTable(full, tokenizer), TokenTable(texts, tokenizer)
-    logits = pair.student.topic_logits(*seen.tokens([0, 1]))
-    vectors = pair.student.news_encoder(*table.tokens([0, 1])).vector
-    assert numbers == [0, 1]
-    assert torch.equal(logits[0], logits[1])
-    assert not torch.equal(vectors[0], vectors[1])
-
-
-def test_batches_of_an_epoch_depend_on_seed_and_epoch_alone(
-    click_data: ClickData, config: Config
-) -> None:
-    """The same epoch twice is the same; the next one is another."""
-    first, again, other = (epoch_batches(click_data, config, epoch=e) for e in (1, 1, 2))
-    assert all(torch.equal(a.candidates, b.candidates) for a, b in zip(first, again, strict=True))
-    assert [b.articles.tolist() for b in first] != [b.articles.tolist() for b in other]
+    """Otherwise a student is trained alone, and nothing of a teacher is computed."""
+    config = a_distillation(**settings)
+    assert needs_teacher(config) == needed
+    if not needed:
+        assert fixed_teacher(pair, data, config) is None
+        assert set(train(pair, data, config)) == {f"{task}/gold" for task in TASKS}

@@ -56,10 +56,26 @@ def test_pooled_loss_is_the_mean_squared_error() -> None:
     assert loss.item() == pytest.approx(2.5)
 
 
-def test_topic_loss_is_the_cross_entropy() -> None:
-    """Logits (0, ln 3) and topic 1: -ln 3/4."""
-    loss = losses.topic_loss(torch.tensor([[0.0, math.log(3.0)]]), torch.tensor([1]))
+def test_topic_loss_is_the_cross_entropy_within_the_taxonomy() -> None:
+    """Logits (0, ln 3) and topic 1: -ln 3/4; the other taxonomy's 50 takes no probability."""
+    logits = torch.tensor([[0.0, math.log(3.0), 50.0]])
+    members = torch.tensor([[True, True, False]])
+    loss = losses.topic_loss(logits, torch.tensor([1]), members)
     assert loss.item() == pytest.approx(-math.log(0.75))
+
+
+def test_in_batch_loss_pairs_query_and_article_of_the_same_number() -> None:
+    """Scores (ln 3, 0) and (0, ln 4): the mean of -ln 3/4 and -ln 4/5."""
+    scores = torch.diag(torch.tensor([3.0, 4.0]).log())
+    loss = losses.in_batch_loss(scores, torch.ones(2, 2, dtype=torch.bool))
+    assert loss.item() == pytest.approx(-(math.log(0.75) + math.log(0.8)) / 2)
+
+
+def test_in_batch_loss_leaves_out_what_is_masked() -> None:
+    """Query 2's other relevant article scores 50 and is no wrong answer: -ln 3/4 and 0."""
+    scores = torch.tensor([[math.log(3.0), 0.0], [50.0, 0.0]])
+    mask = torch.tensor([[True, True], [False, True]])
+    assert losses.in_batch_loss(scores, mask).item() == pytest.approx(-math.log(0.75) / 2)
 
 
 def test_cosine_loss_ignores_length() -> None:

@@ -1,4 +1,4 @@
-"""News encoder, for both families."""
+"""News encoder, for every family."""
 
 from dataclasses import replace
 
@@ -6,18 +6,20 @@ import pytest
 import torch
 
 from training.model import Architecture, NewsEncoder, build_student
+from training.model.architecture import FAMILIES
 from training.model.news_encoder import mean_pooled
 
 
-@pytest.fixture(params=["bert", "roberta"])
+@pytest.fixture(params=FAMILIES)
 def encoder(request: pytest.FixtureRequest, architecture: Architecture) -> NewsEncoder:
     """Return a random encoder of each family, pooling away from its starting point."""
-    shape = replace(architecture, family=request.param, pad_id=1)
+    shape = replace(architecture, family=request.param, pad_id=PAD_ID)
     encoder = build_student(shape).eval().news_encoder
     torch.nn.init.normal_(encoder.pooling.query.weight)
     return encoder
 
 
+PAD_ID = 1
 IDS = torch.tensor([[5, 6, 7], [8, 9, 10]])
 
 
@@ -31,10 +33,28 @@ def test_vectors_have_unit_length(encoder: NewsEncoder) -> None:
 def test_padding_does_not_change_a_vector(encoder: NewsEncoder) -> None:
     """Neither its length nor what stands in it: not in attention, not in pooling."""
     alone = encoder(IDS, torch.ones_like(IDS))
-    padded = torch.cat([IDS, torch.tensor([[1, 1], [1, 1]])], dim=1)
+    padded = torch.cat([IDS, torch.full((2, 2), PAD_ID)], dim=1)
     mask = torch.tensor([[1, 1, 1, 0, 0]] * 2)
     torch.testing.assert_close(encoder(padded, mask).vector, alone.vector)
     torch.testing.assert_close(encoder(padded, mask).pooled, alone.pooled)
+
+
+@pytest.mark.parametrize(("family", "first"), [("bert", 0), ("roberta", PAD_ID + 1)])
+def test_positions_begin_where_the_family_begins(
+    architecture: Architecture, family: str, first: int
+) -> None:
+    """RoBERTa counts from behind its padding id; each token is word, type and position."""
+    shape = replace(architecture, family=family, pad_id=PAD_ID)
+    encoder = build_student(shape).eval().news_encoder
+    table = encoder.backbone.embeddings
+    positions = torch.arange(first, first + 3)
+    added = (
+        table.word_embeddings(IDS)
+        + table.token_type_embeddings(torch.zeros_like(IDS))
+        + table.position_embeddings(positions)
+    )
+    found = encoder(IDS, torch.ones_like(IDS)).embeddings
+    torch.testing.assert_close(found, table.LayerNorm(added))
 
 
 def test_an_unmasked_token_does_change_it(encoder: NewsEncoder) -> None:

@@ -16,12 +16,13 @@ import pytest
 import torch
 
 from training.checkpoint import load_student
-from training.config import Config, to_toml
+from training.config import Config, HeadConfig, TaskWeights, to_toml
 from training.errors import ResumeError
-from training.pipeline import Inputs, train_student
+from training.material import Inputs
+from training.pipeline import train_student
 from training.progress import ProgressDisplay
 
-TIMES = {"news_per_s"}
+TIMES = {"news_per_s", "examples_per_s"}
 
 
 def losses_of(run: Path) -> list[dict[str, Any]]:
@@ -33,26 +34,35 @@ def losses_of(run: Path) -> list[dict[str, Any]]:
 def assert_same_runs(first: Path, second: Path) -> None:
     """Compare losses to the last digit and the weights that came out."""
     assert losses_of(first) == losses_of(second)
+    assert_same_weights(first, second)
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    """Compare every parameter of the students."""
     ours, theirs = load_student(first).model, load_student(second).model
     for name, parameter in ours.named_parameters():
         assert torch.equal(parameter, theirs.get_parameter(name)), name
 
 
 @pytest.fixture(scope="module")
-def inputs(mind_folder: Path) -> Inputs:
-    """Learn from and report on the same tiny folder."""
-    return Inputs(train=mind_folder, dev=mind_folder)
+def config(config: Config) -> Config:
+    """Add the stage of the heads and the third task."""
+    return replace(config, tasks=TaskWeights(1.0, 1.0, 1.0), heads=HeadConfig(epochs=1))
 
 
 @pytest.fixture(scope="module")
 def whole(
     tmp_path_factory: pytest.TempPathFactory,
     config: Config,
-    inputs: Inputs,
+    mind_folder: Path,
+    topic_file: Path,
+    search_folder: Path,
     silent: ProgressDisplay,
 ) -> Path:
     """Train once without interruption."""
     directory = tmp_path_factory.mktemp("runs") / "whole"
+    files: dict[str, Any] = {"topic_files": (topic_file,), "search": search_folder}
+    inputs = Inputs(mind_folder, mind_folder, directory.parent / "cache", **files)
     train_student(config, inputs, directory, resume=False, progress=silent)
     return directory
 
@@ -65,7 +75,13 @@ def copied(tmp_path: Path, whole: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("stage", "step"),
-    [("text_distillation", 1), ("text_distillation", 4), ("distillation", 1), ("distillation", 5)],
+    [
+        ("text_distillation", 1),
+        ("text_distillation", 4),
+        ("heads", 2),
+        ("distillation", 1),
+        ("distillation", 5),
+    ],
 )
 def test_losses_after_a_resume_equal_the_uninterrupted_runs(
     tmp_path: Path,
@@ -77,7 +93,7 @@ def test_losses_after_a_resume_equal_the_uninterrupted_runs(
     stage: str,
     step: int,
 ) -> None:
-    """Killed before the first save, between saves, at a stage's start and inside an epoch."""
+    """Killed before the first save, between saves, in a stage without any, and inside an epoch."""
     broken = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt):
         train_student(config, inputs, broken, resume=False, progress=stopping(stage, step))
@@ -89,7 +105,6 @@ def test_a_killed_process_can_be_continued(
     tmp_path: Path,
     config: Config,
     inputs: Inputs,
-    mind_folder: Path,
     whole: Path,
     silent: ProgressDisplay,
 ) -> None:
@@ -97,9 +112,10 @@ def test_a_killed_process_can_be_continued(
     broken = tmp_path / "broken"
     (tmp_path / "tiny.toml").write_text(to_toml(config))
     command = [sys.executable, "-c", "from training.commands import train; train()"]
-    flags = ["--config", tmp_path / "tiny.toml", "--train", mind_folder, "--dev", mind_folder]
+    flags = ["--config", tmp_path / "tiny.toml", "--train", inputs.train, "--dev", inputs.dev]
+    flags += ["--topics", *inputs.topic_files, "--search", inputs.search or ""]
     process = subprocess.Popen(
-        [*command, *map(str, flags), "--out", str(broken)],
+        [*command, *map(str, flags), "--out", str(broken), "--cache", str(tmp_path / "cache")],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -113,6 +129,17 @@ def test_a_killed_process_can_be_continued(
     assert_same_runs(whole, broken)
 
 
+def test_a_run_that_finds_its_encoder_in_the_cache_ends_equal(
+    tmp_path: Path, config: Config, inputs: Inputs, whole: Path, silent: ProgressDisplay
+) -> None:
+    """Only the lines of the stage that it left out are missing."""
+    shared = replace(inputs, cache=whole.parent / "cache")
+    train_student(config, shared, tmp_path / "second", resume=False, progress=silent)
+    later = [line for line in losses_of(whole) if line["stage"] != "text_distillation"]
+    assert losses_of(tmp_path / "second") == later
+    assert_same_weights(whole, tmp_path / "second")
+
+
 def test_a_finished_run_is_reported_again_and_not_trained_again(
     config: Config, inputs: Inputs, copied: Path, silent: ProgressDisplay
 ) -> None:
@@ -120,7 +147,7 @@ def test_a_finished_run_is_reported_again_and_not_trained_again(
     before = losses_of(copied)
     figures = train_student(config, inputs, copied, resume=True, progress=silent)
     assert losses_of(copied) == before
-    assert figures["student"]["impressions"] == 30
+    assert figures["student"]["recommendation"]["impressions"] == 30
 
 
 def test_an_existing_run_is_not_overwritten(
@@ -147,7 +174,7 @@ def test_another_configuration_or_other_data_are_refused(
     with (longer / "behaviors.tsv").open("a") as file:
         file.write("99\tU99\t\tN1\tN2-1 N3-0\n")
     with pytest.raises(ResumeError, match="data_sha256 differs"):
-        train_student(config, Inputs(longer, mind_folder), copied, resume=True, progress=silent)
+        train_student(config, replace(inputs, train=longer), copied, resume=True, progress=silent)
 
 
 def test_a_damaged_state_is_named(

@@ -1,5 +1,6 @@
 """Teacher: loaded from a folder of either family, or made up; refused where it cannot serve."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,17 @@ def test_a_random_teacher_is_the_same_every_time() -> None:
     assert first.tokenizer_json == second.tokenizer_json
     for ours, theirs in zip(first.backbone.parameters(), second.backbone.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_the_fingerprint_stands_for_weights_and_tokenizer() -> None:
+    """Equal teachers have one, whatever they are called; a changed weight or token has another."""
+    shape = RandomTeacherConfig(layers=2, hidden=16, heads=2, vocabulary=60)
+    first, second = (random_teacher(TEXTS, MODEL, shape, topics=3, seed=5) for _ in range(2))
+    assert first.fingerprint == replace(second, source="elsewhere").fingerprint
+    assert first.fingerprint != replace(second, tokenizer_json=b"{}").fingerprint
+    with torch.no_grad():
+        next(iter(second.backbone.parameters()))[3, 3] += 1e-6
+    assert first.fingerprint != second.fingerprint
 
 
 def test_the_tokenizer_knows_frequent_words_and_spells_others() -> None:

@@ -12,6 +12,9 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from training.errors import CheckpointError, TeacherError
 
+# Plain products: on texts as short as these, going back through torch's fused attention in bfloat16
+# takes a processor several times as long.
+ATTENTION = "eager"
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert")
 
 
@@ -97,6 +100,6 @@ def build_backbone(architecture: Architecture) -> nn.Module:
         attention_probs_dropout_prob=architecture.dropout,
     )
     backbone: nn.Module = AutoModel.from_config(  # type: ignore[no-untyped-call]  # transformers
-        config, add_pooling_layer=False, attn_implementation="sdpa"
+        config, add_pooling_layer=False, attn_implementation=ATTENTION
     )
     return backbone

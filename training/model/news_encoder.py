@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,11 +33,22 @@ class NewsEncoder(nn.Module):
         self.pooling = pooling
         self.dense = dense
 
-    def forward(self, ids: Tensor, mask: Tensor) -> NewsEncoding:
-        """Encode ids (B, T) under mask (B, T)."""
-        states = self.backbone(
-            input_ids=ids, attention_mask=mask, output_hidden_states=True
-        ).hidden_states
+    def word_vectors(self, ids: Tensor) -> Tensor:
+        """Look up token ids (U,), once for many texts: (U, hidden)."""
+        # Any: every backbone has its table, but nn.Module cannot say so.
+        backbone: Any = self.backbone
+        vectors: Tensor = backbone.get_input_embeddings()(ids)
+        return vectors
+
+    def forward(self, ids: Tensor, mask: Tensor, words: Tensor | None = None) -> NewsEncoding:
+        """Encode ids (B, T) under mask (B, T); `words` (U, hidden), if given, are what ids number.
+
+        To go back through the whole table of words costs as much for a few texts as for many.
+        """
+        read = {"input_ids": ids}
+        if words is not None:
+            read = {"inputs_embeds": nn.functional.embedding(ids, words)}
+        states = self.backbone(**read, attention_mask=mask, output_hidden_states=True).hidden_states
         # The transformer may run in bfloat16 (autocast); what is compared and ranked may not.
         with torch.autocast("cpu", enabled=False):
             pooled = self.pooling(states[-1].float(), mask)

@@ -68,7 +68,10 @@ def build_student(architecture: Architecture, backbone: nn.Module | None = None)
 
 
 class TeacherStudent(nn.Module):
-    """Hold the two models that learn together: two backbones, one of everything else."""
+    """Hold the two models that learn together: two backbones, one of everything else.
+
+    A teacher that learns no more is a whole model of its own.
+    """
 
     def __init__(self, student: Student, teacher: Student) -> None:
         super().__init__()
@@ -118,5 +121,6 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def autocast(precision: str) -> torch.autocast:
-    """Return the context in which the forward pass runs: fp32, or bfloat16 where it is safe."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
+    """Return the context of the forward pass: fp32, or half the bits where that is safe."""
+    dtype = {"fp16": torch.float16}.get(precision, torch.bfloat16)
+    return torch.autocast("cpu", dtype=dtype, enabled=precision != "fp32")

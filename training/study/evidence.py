@@ -1,0 +1,221 @@
+"""Evidence: what the page is built from, gathered from the runs' files, small enough to commit."""
+
+from __future__ import annotations
+
+import json
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contract.figures import FIGURES, FiguresError, read_figures
+from contract.intervals import pooled
+from training.errors import StudyError
+from training.study.ledger import Ledger
+from training.study.plan import TASKS, Baseline, Goal, Line, Study, Task
+from training.study.steps import Step, TrainingStep, steps_of
+
+DIGITS = 4
+Figures = dict[str, float]  # "auc", "topics/mind", "topics/mind/macro_f", "search/recall10" …
+Units = dict[str, list[float]]  # the same names: one value per impression, text or query
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Row(_Kept):
+    """Hold a row's figures by seed, and its values per unit, averaged over the seeds."""
+
+    name: str
+    title: str
+    table: Literal["main", "baseline", "ablation"]
+    against: str | None
+    tasks: tuple[Task, ...]
+    planned: int
+    figures: dict[str, Figures]
+    units: Units
+
+    def mean(self, figure: str) -> float | None:
+        """Return a figure's mean over the seeds that were run, or None where none measured it."""
+        values = [figures[figure] for figures in self.figures.values() if figure in figures]
+        return fmean(values) if values else None
+
+
+class Evidence(_Kept):
+    """Hold all that the page says, so that it can be rebuilt without the runs."""
+
+    budget_cpu_hours: float
+    cpu_s: dict[str, float]
+    provenance: dict[str, list[str]]
+    data: dict[str, str]
+    references: dict[Task, tuple[str, ...]]
+    goals: tuple[Goal, ...]
+    rows: tuple[Row, ...]
+
+    def row(self, name: str) -> Row:
+        """Return a row by name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def of(self, table: str) -> list[Row]:
+        """Return the rows of one table."""
+        return [row for row in self.rows if row.table == table]
+
+
+def gather(study: Study, directory: Path) -> Evidence:
+    """Read the finished runs of a study; figures that do not belong together raise StudyError.
+
+    A run that was made with other settings than the study now has counts as not run.
+    """
+    steps = steps_of(study)
+    finished = [s for s in steps if s.state(directory) == "finished"]
+    rows = [
+        _row(row, [s for s in finished if s.row == row.name], study, directory)
+        for row in study.rows.values()
+    ]
+    _check_same_units(rows)
+    files = [directory / step.name / "run.json" for step in finished]
+    runs = [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
+    return Evidence(
+        budget_cpu_hours=study.budget_cpu_hours,
+        cpu_s=_cpu_by_row(steps, directory),
+        provenance=_provenance(runs),
+        data=_data_hashes(runs),
+        references=study.references,
+        goals=study.goal,
+        rows=tuple(rows),
+    )
+
+
+def read_evidence(path: Path) -> Evidence:
+    """Read what `to_json` wrote."""
+    try:
+        return Evidence.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise StudyError(f"{path.name}: {error}") from error
+
+
+def to_json(evidence: Evidence) -> str:
+    """Write one line for each row, so that a change is seen where it is."""
+    content = evidence.model_dump(mode="json")
+    parts = [f"{json.dumps(key)}: {_compact(content[key])}" for key in content if key != "rows"]
+    rows = ",\n".join(_compact(row) for row in content["rows"])
+    return "{\n" + ",\n".join([*parts, f'"rows": [\n{rows}\n]']) + "\n}\n"
+
+
+def _row(row: Line | Baseline, finished: Sequence[Step], study: Study, directory: Path) -> Row:
+    model = row.model if isinstance(row, Line) else None
+    found = [_read(directory / step.name / FIGURES, model=model) for step in finished]
+    units = [units for _, units in found]
+    known = {"name": row.name, "title": row.title}
+    if isinstance(row, Line):
+        seeds = [str(step.seed) for step in finished if isinstance(step, TrainingStep)]
+        return Row(
+            **known,
+            table="ablation" if row in study.ablation else "main",
+            against=row.base if row in study.ablation else None,
+            tasks=TASKS,
+            planned=len(row.seeds),
+            figures=dict(zip(seeds, (figures for figures, _ in found), strict=True)),
+            units=_averaged(units, row.name),
+        )
+    figures: Figures = dict(ChainMap(*(figures for figures, _ in found)))
+    return Row(
+        **known,
+        table="baseline",
+        against=None,
+        tasks=row.tasks,
+        planned=1,
+        figures={"-": figures} if figures else {},
+        units=dict(ChainMap(*units)),
+    )
+
+
+def _read(path: Path, *, model: str | None) -> tuple[Figures, Units]:
+    """Return a model's figures and units; without a name, those of the only model."""
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        content = read_figures(path)
+        name = model or next(iter(content.models))
+        figures, units = _flat(content.models[name]), content.units[name]
+    except (FiguresError, KeyError, StopIteration, AttributeError) as error:
+        raise StudyError(f"{where}: not the figures of a {model or 'model'} ({error!r})") from error
+    for unit, values in units.items():
+        if unit in figures and abs(fmean(values) - figures[unit]) > 10**-DIGITS:
+            raise StudyError(f"{where}: {unit} is not the mean of its {len(values)} values")
+    return figures, units
+
+
+def _flat(tasks: Mapping[str, Any]) -> Figures:
+    """Name every figure by one word, as the units are named."""
+    flat: dict[str, float | None] = dict(tasks.get("recommendation", {}))
+    for taxonomy, figures in tasks.get("topics", {}).items():
+        flat |= {f"topics/{taxonomy}/{name}": value for name, value in figures.items()}
+        flat[f"topics/{taxonomy}"] = flat.pop(f"topics/{taxonomy}/accuracy")
+    flat |= {f"search/{name}": value for name, value in tasks.get("search", {}).items()}
+    # Too few texts of any topic give no macro-F.
+    return {name: round(value, 6) for name, value in flat.items() if value is not None}
+
+
+def _averaged(runs: Sequence[Units], row: str) -> Units:
+    names = sorted(set().union(*runs)) if runs else []
+    try:
+        values = {name: pooled([run[name] for run in runs]) for name in names}
+    except (KeyError, ValueError) as error:
+        raise StudyError(f"{row}: its seeds were measured on different units ({error})") from error
+    return {name: [round(float(one), DIGITS) for one in each] for name, each in values.items()}
+
+
+def _check_same_units(rows: Iterable[Row]) -> None:
+    """Refuse to pair values that do not belong to the same impressions, texts or queries."""
+    counted: dict[str, tuple[str, int]] = {}
+    for row in rows:
+        for name, values in row.units.items():
+            other, count = counted.setdefault(name, (row.name, len(values)))
+            if count != len(values):
+                text = f"{name}: {other} has {count} values and {row.name} {len(values)}"
+                raise StudyError(f"{text}; they were measured on different data")
+
+
+def _cpu_by_row(steps: Iterable[Step], directory: Path) -> dict[str, float]:
+    rows = {step.name: step.row for step in steps}
+    totals: dict[str, float] = {}
+    for step, seconds in Ledger(directory / "ledger.jsonl").cpu_s().items():
+        row = rows.get(step, "no longer planned")
+        totals[row] = round(totals.get(row, 0.0) + seconds, 1)
+    return totals
+
+
+def _provenance(runs: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        environment = run.get("environment", {})
+        facts = {"python": environment.get("python"), "commit": environment.get("git")}
+        for name, value in {**facts, **environment.get("packages", {})}.items():
+            found.setdefault(name, set()).add(str(value))
+    return {name: sorted(values) for name, values in sorted(found.items())}
+
+
+def _data_hashes(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    hashes: dict[str, str] = {}
+    for run in runs:
+        for file, sha256 in run.get("data_sha256", {}).items():
+            if hashes.setdefault(file, sha256) != sha256:
+                raise StudyError(f"{file}: two runs were trained or measured on different versions")
+    return dict(sorted(hashes.items()))
+
+
+def _compact(value: object) -> str:
+    return json.dumps(_shortened(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _shortened(value: object) -> object:
+    """Write 1.0 as 1: most values per text are 0 or 1."""
+    if isinstance(value, dict):
+        return {key: _shortened(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_shortened(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

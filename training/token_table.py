@@ -1,0 +1,47 @@
+"""Token table: the token ids of many texts, padded only when a step asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contract.tokens import TextTokenizer, pad
+
+Rows = NDArray[np.int64]
+
+
+class TokenTable:
+    """Hold the token ids of many texts, so that a step only pads and never tokenises."""
+
+    def __init__(self, texts: Sequence[str], tokenizer: TextTokenizer) -> None:
+        self._rows = tokenizer.rows(texts)
+        self._pad_id = tokenizer.pad_id
+        self.lengths: Rows = np.asarray([len(row) for row in self._rows], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def tokens(self, rows: Sequence[int] | Rows) -> tuple[Tensor, Tensor]:
+        """Return ids and mask (B, T) of the given texts."""
+        tokens = pad([self._rows[row] for row in rows], self._pad_id)
+        return torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
+
+    def chunks(self, rows: Rows, *, tokens_per_chunk: int) -> Iterator[Rows]:
+        """Yield positions in `rows`, shortest texts first, cut by padded size."""
+        order = np.argsort(self.lengths[rows], kind="stable")
+        start = 0
+        for end in range(1, len(order) + 1):
+            longest = self.lengths[rows[order[min(end, len(order) - 1)]]]
+            if end == len(order) or longest * (end - start + 1) > tokens_per_chunk:
+                yield order[start:end]
+                start = end
+
+
+def restore_order(parts: Sequence[Tensor], positions: Sequence[Rows]) -> Tensor:
+    """Undo the bucketing: put each chunk's rows back to where `chunks` took them from."""
+    order = torch.from_numpy(np.argsort(np.concatenate(positions), kind="stable"))
+    return torch.cat(list(parts))[order]
