@@ -140,7 +140,7 @@ class DistillationConfig:
     kept_share: float = 0.0  # of the encoder before click training, in what ships
     central_encoding: bool = True  # each distinct text of a batch once; false: every slot
     length_bucketing: bool = True  # false: padded to the longest text of the batch
-    tokens_per_chunk: int = 4096
+    tokens_per_chunk: int = 1024  # small chunks stay in cache and pad less
     weights: LossWeights = field(default_factory=LossWeights)
     learning_rates: LearningRates = field(default_factory=LearningRates)
 
