@@ -59,7 +59,11 @@ def run(
     only: tuple[str, ...],
     dry_run: bool,
 ) -> None:
-    """Run what is not finished, one after another; start again after a cut-off and it goes on."""
+    """Run what is not finished, one after another.
+
+    Start it again after a cut-off and it goes on; start it once more beside, and both share the
+    work, each on a core of its own.
+    """
     try:
         study = read_study(study_file)
         if unknown := sorted(set(only) - set(study.rows)):

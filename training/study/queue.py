@@ -1,4 +1,8 @@
-"""Queue: run every step of a study that is not finished, one at a time, whatever was cut off."""
+"""Queue: run every step of a study that is not finished, whatever was cut off.
+
+A queue runs one step at a time. Several may work in one directory, on several cores: each step
+belongs to the queue that holds its lock.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
-from training.errors import StudyError
 from training.study.child import Ended, Times, last_line, run_child
 from training.study.ledger import Entry, Event, Ledger
 from training.study.plan import Study
 from training.study.steps import Inputs, State, Step, set_aside, settings_file, steps_of
 
-LOCK_PATIENCE_S = 5.0  # a child that was killed with its queue may still be on its way out
+LOCK_PATIENCE_S = 2.0  # a child that was killed with its queue may still be on its way out
 
 
 class Queue:
-    """Own a study's directory while it runs; begin again and it goes on where it was cut off."""
+    """Run steps in a study's directory; begin again and it goes on where it was cut off."""
 
     def __init__(
         self,
@@ -47,15 +50,36 @@ class Queue:
         self._say(self._summary())
 
     def run(self) -> dict[str, str]:
-        """Run what is not finished and return the steps that failed, with the cause of each."""
+        """Run what is not finished and return the steps that failed, with the cause of each.
+
+        What another queue is at work on is left to it, and so is what needs that.
+        """
         self._directory.mkdir(parents=True, exist_ok=True)
-        with locked(self._directory / "lock") as lock:
-            for number, step in enumerate(self._steps, start=1):
-                if self._state(step) != "finished":
-                    self._say(f"[{number}/{len(self._steps)}] {step.name}: {self._summary()}")
-                    self._run(step, lock)
+        while self._ran_any():
+            pass
         self._say(self._summary())
         return dict(self._failed)
+
+    def _ran_any(self) -> bool:
+        ran = False
+        for number, step in enumerate(self._steps, start=1):
+            if not self._is_open(step):
+                continue
+            with taken(lock_file(self._directory, step)) as lock:
+                # Another queue may have finished it while this one waited for the lock.
+                if lock is None or not self._is_open(step):
+                    continue
+                self._say(f"[{number}/{len(self._steps)}] {step.name}: {self._summary()}")
+                self._run(step, lock)
+                ran = True
+        return ran
+
+    def _is_open(self, step: Step) -> bool:
+        """Tell whether a step is to be run, and nothing that it needs is yet to come."""
+        if step.name in self._failed or self._state(step) == "finished":
+            return False
+        needed = [other for other in self._steps if other.name in step.needs]
+        return all(n.name in self._failed or self._state(n) == "finished" for n in needed)
 
     def _run(self, step: Step, lock: int) -> None:
         attempt = self._ledger.next_attempt(step.name)
@@ -134,25 +158,30 @@ class Queue:
         return left_s
 
 
+def lock_file(study_directory: Path, step: Step) -> Path:
+    """Return the file that whoever runs a step holds locked: beside its directory, not in it."""
+    return study_directory / f"{step.name}.lock"
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[int]:
-    """Hold the directory; the lock ends with the last process that has it, however it ends."""
+def taken(path: Path) -> Iterator[int | None]:
+    """Hold a lock, or nothing while another has it; it ends with the last process that has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _take(descriptor, path)
-        yield descriptor
+        yield descriptor if _is_free(descriptor) else None
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, path: Path) -> None:
+def _is_free(descriptor: int) -> bool:
     deadline_s = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline_s:
-                raise StudyError(f"{path.parent}: another queue is at work here") from None
+                return False
             time.sleep(0.1)
         else:
-            return
+            return True

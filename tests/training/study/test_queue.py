@@ -8,16 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.training.study.studies import INPUTS, ONE_LINE, STUDY, a_study, study_file
-from training.errors import StudyError
 from training.study import queue as queue_module
 from training.study.ledger import Ledger
-from training.study.queue import Queue
+from training.study.queue import Queue, lock_file
 from training.study.steps import steps_of
 
 ROOT = Path(__file__).parents[3]
@@ -145,18 +145,35 @@ def test_cpu_time_is_that_of_a_run_and_all_that_it_started(tmp_path: Path, order
     assert 0.5 <= cpu_s < 5
 
 
-def test_two_queues_on_one_directory_are_refused(
+def test_a_step_in_the_hands_of_another_queue_is_left_to_it(
     tmp_path: Path, orders: Orders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second says what is wrong and changes nothing."""
+    """So is what needs it; all else is run, and what was left is run when the step is free."""
     monkeypatch.setattr(queue_module, "LOCK_PATIENCE_S", 0.0)
-    (tmp_path / "runs").mkdir()
-    with (
-        queue_module.locked(tmp_path / "runs" / "lock"),
-        pytest.raises(StudyError, match="another queue is at work here"),
-    ):
-        run(tmp_path)
+    directory = tmp_path / "runs"
+    steps = {step.name: step for step in steps_of(a_study(tmp_path / "configs"))}
+    with queue_module.taken(lock_file(directory, steps["teacher-s1"])) as lock:
+        assert lock is not None
+        assert run(tmp_path) == {}
+    left = {name for name in steps if not (directory / name / "figures.json").exists()}
+    assert left == {"teacher-s1", "minus-joint-s1"}
     assert run(tmp_path) == {}
+    assert (directory / "minus-joint-s1" / "figures.json").exists()
+
+
+def test_two_queues_share_the_steps_between_them(
+    tmp_path: Path, orders: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No step is begun twice, and each queue has some."""
+    monkeypatch.setattr(queue_module, "LOCK_PATIENCE_S", 0.0)
+    text = ONE_LINE.replace("[1]", "[1, 2, 3, 4, 5, 6]")
+    study = a_study(tmp_path / "configs", text)
+    queues = [a_queue(tmp_path, study=study) for _ in range(2)]
+    with ThreadPoolExecutor() as threads:
+        assert list(threads.map(lambda queue: queue[0].run(), queues)) == [{}, {}]
+    began = [e.step for e in Ledger(tmp_path / "runs/ledger.jsonl").entries() if e.event == "begun"]
+    assert sorted(began) == [f"student-s{seed}" for seed in range(1, 7)]
+    assert all(any(line.startswith("[") for line in said) for _, said in queues)
 
 
 def test_a_plan_is_shown_without_changing_anything(tmp_path: Path, orders: Orders) -> None:
