@@ -19,6 +19,7 @@ COMMANDS = {
     ),
     "runs": ("training.runs_command", "training", "List training runs and compare them."),
     "export": ("export.commands", "export", "Turn a checkpoint into a verified bundle."),
+    "bundle": ("contract.bundle_command", "service", "Verify a bundle, or show what it is."),
     "evaluate": (
         "service.commands",
         "service",

@@ -17,7 +17,8 @@ from benchmarks.comparison import DIGITS, BenchmarkError, Spread, interleaved, r
 from benchmarks.results import FOLDER, ROOT, write_result
 from benchmarks.teacher import TorchTeacher
 from contract.article import Vectors
-from contract.bundle import Bundle, BundleError, open_bundle
+from contract.bundle import Bundle, open_bundle
+from contract.bundle_errors import BundleError
 from contract.encoder import BundleEncoder
 from contract.mind import MindError
 from service.articles import ArticleFileError, read_articles

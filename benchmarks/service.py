@@ -19,7 +19,8 @@ from benchmarks.load import CONNECTIONS, LOAD_CORE, Leg, load, require, valid_ro
 from benchmarks.oracle import check_answers, recommender
 from benchmarks.results import FOLDER, ROOT, write_result
 from benchmarks.servers import SERVER_CORE, Server, running
-from contract.bundle import Bundle, BundleError, open_bundle
+from contract.bundle import Bundle, open_bundle
+from contract.bundle_errors import BundleError
 from service.adapters.stores import open_store
 from service.errors import ServiceError
 from service.ports import Store

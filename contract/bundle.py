@@ -5,17 +5,26 @@ It proves integrity, not authorship: whoever can write the directory can write i
 
 import hashlib
 import json
-import os
-import shutil
-import stat
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
+from contract.bundle_errors import (
+    BundleFormatUnknown,
+    BundleMissing,
+    FileAltered,
+    FileMissing,
+    FileResized,
+    FileUnlisted,
+    ManifestAltered,
+    ManifestMalformed,
+    NamespaceMismatch,
+)
+from contract.bundle_folder import names_in, read_plain, refuse_to_replace, replace_whole
 from contract.text import TextSpec
 
 FORMAT_VERSION = 1
@@ -24,24 +33,15 @@ NEWS_ENCODER, USER_ENCODER = "news_encoder.onnx", "user_encoder.onnx"
 CLICK_MODEL, TOKENIZER, TOPICS = "click_model.json", "tokenizer.json", "topics.json"
 GOLDEN, MODEL_CARD = "golden.jsonl", "MODEL_CARD.md"
 FILES = frozenset({NEWS_ENCODER, USER_ENCODER, CLICK_MODEL, TOKENIZER, TOPICS, GOLDEN, MODEL_CARD})
-# Nothing larger is read into memory, whatever the directory holds.
-MAX_FILE_BYTES = 2 * 1024**3
+ALL_FILES = FILES | {MANIFEST, MANIFEST_HASH}
 
+# Nothing larger is read into memory, whatever the directory holds. No ONNX graph can be larger.
+MAX_GRAPH_BYTES = 2 * 1024**3
+MAX_TEXT_BYTES = 64 * 1024**2
+MAX_MANIFEST_BYTES = 4 * 1024**2
+MAX_TOKENS, MAX_HISTORY = 8_192, 10_000
 
-class BundleError(ValueError):
-    """A directory is not a sound bundle."""
-
-
-class BundleMissing(BundleError):
-    """There is no bundle where one was expected."""
-
-
-class BundleFormatUnknown(BundleError):
-    """The manifest is unreadable or of another format version."""
-
-
-class BundleTampered(BundleError):
-    """A file is missing, additional, a link, or not the one that the manifest names."""
+Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 
 
 class FileEntry(BaseModel):
@@ -53,21 +53,26 @@ class FileEntry(BaseModel):
     size: int
 
 
-class Manifest(BaseModel):
-    """The bundle's own description; its hash is the bundle's identity (`model`)."""
+class Facts(BaseModel):
+    """What is said of a bundle beside its files: its shape, how good it is, where it came from."""
 
     # NaN stays NaN, which canonical JSON refuses; Pydantic's default would write null instead.
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
-    format_version: Literal[1] = 1
-    namespace: str
-    dim: int
-    layers: int
-    topics: int
+    dim: Count
+    layers: Count
+    topics: Count
     text: TextSpec
-    files: dict[str, FileEntry]
     quality: dict[str, Any]
     provenance: dict[str, Any]
+
+
+class Manifest(Facts):
+    """The bundle's own description; its hash is the bundle's identity (`model`)."""
+
+    format_version: Literal[1] = 1
+    namespace: str
+    files: dict[str, FileEntry]
 
 
 @dataclass(frozen=True)
@@ -110,51 +115,46 @@ def namespace_of(news_encoder: bytes, tokenizer: bytes, text: TextSpec) -> str:
 def write_bundle(
     target: Path,
     files: Mapping[str, bytes],
+    facts: Facts,
     *,
-    dim: int,
-    layers: int,
-    topics: int,
-    text: TextSpec,
-    quality: Mapping[str, Any],
-    provenance: Mapping[str, Any],
+    check: Callable[[Path], Bundle] | None = None,
 ) -> Bundle:
-    """Write a bundle under a temporary name, fsync it and rename it: never half there.
+    """Write a bundle under a temporary name, read it back, and rename it: never half there.
 
-    A bundle already at `target` is replaced by two renames (a kill between them leaves none
-    there); anything else there is refused.
+    `check` reads it back and raises what it refuses; without one, `open_bundle` does. A bundle
+    already at `target` is replaced by two renames (a kill between them leaves none there);
+    anything else there is refused.
     """
-    if set(files) != FILES:
-        raise BundleTampered(f"a bundle holds exactly {sorted(FILES)}, not {sorted(files)}")
-    _refuse_to_replace(target)
+    _require_exactly(set(files), FILES)
+    refuse_to_replace(target, ALL_FILES)
     manifest = Manifest(
-        namespace=namespace_of(files[NEWS_ENCODER], files[TOKENIZER], text),
-        dim=dim,
-        layers=layers,
-        topics=topics,
-        text=text,
+        namespace=namespace_of(files[NEWS_ENCODER], files[TOKENIZER], facts.text),
         files={name: FileEntry(sha256=_sha256(raw), size=len(raw)) for name, raw in files.items()},
-        quality=dict(quality),
-        provenance=dict(provenance),
+        **{name: getattr(facts, name) for name in Facts.model_fields},
     )
     raw = canonical_json(manifest.model_dump(mode="json"))
-    _replace(target, {**files, MANIFEST: raw, MANIFEST_HASH: f"{_sha256(raw)}\n".encode()})
-    return open_bundle(target)
+    signed = {**files, MANIFEST: raw, MANIFEST_HASH: f"{_sha256(raw)}\n".encode()}
+    return replace_whole(target, signed, check=check or open_bundle)
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Read and verify a bundle; raise the BundleError that says what is wrong with it."""
-    present = _names(path)
+    """Read and verify a bundle; raise the BundleError that says what is wrong with it.
+
+    What the files hold is `contract.contents`' to check, what they answer `contract.golden`'s.
+    """
+    present = names_in(path)
     if MANIFEST not in present:
-        raise BundleMissing(f"{path} holds no {MANIFEST}: not a bundle")
-    raw = _read(path, MANIFEST)
-    if _read(path, MANIFEST_HASH) != f"{_sha256(raw)}\n".encode():
-        raise BundleTampered(f"{MANIFEST} is not the one that {MANIFEST_HASH} names")
+        raise BundleMissing(str(path), f"holds no {MANIFEST}: not a bundle")
+    raw = read_plain(path, MANIFEST, at_most=MAX_MANIFEST_BYTES)
+    _require_hash(path, raw)
     manifest = _parse(raw)
-    _refuse_strangers(present, manifest)
+    _require_exactly(present, ALL_FILES)
     files = {name: _verified(path, name, entry) for name, entry in manifest.files.items()}
     found = namespace_of(files[NEWS_ENCODER], files[TOKENIZER], manifest.text)
     if found != manifest.namespace:
-        raise BundleTampered(f"namespace is {found}, the manifest says {manifest.namespace}")
+        raise NamespaceMismatch(
+            MANIFEST, f"the files make namespace {found}, not {manifest.namespace}"
+        )
     return Bundle(manifest=manifest, model=_sha256(raw)[:16], files=files)
 
 
@@ -165,101 +165,76 @@ def canonical_json(value: object) -> bytes:
     ).encode()
 
 
+def _require_exactly(found: set[str], expected: frozenset[str]) -> None:
+    for name in sorted(expected - found):
+        raise FileMissing(name, "is not there")
+    for name in sorted(found - expected):
+        raise FileUnlisted(name, f"a bundle holds exactly {', '.join(sorted(expected))}")
+
+
+def _require_hash(path: Path, manifest: bytes) -> None:
+    expected = f"{_sha256(manifest)}\n".encode()
+    if read_plain(path, MANIFEST_HASH, at_most=MAX_MANIFEST_BYTES) != expected:
+        raise ManifestAltered(MANIFEST, f"is not the one that {MANIFEST_HASH} names")
+
+
 def _parse(raw: bytes) -> Manifest:
+    _require_format(raw)
     try:
-        return Manifest.model_validate_json(raw)
+        manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise BundleFormatUnknown(f"{MANIFEST}: {where}: {first['msg']}") from error
+        raise ManifestMalformed(MANIFEST, f"{where}: {first['msg']}") from error
+    for problem in _problems(manifest, raw):
+        raise ManifestMalformed(MANIFEST, problem)
+    return manifest
 
 
-def _names(path: Path) -> set[str]:
+def _require_format(raw: bytes) -> None:
+    # Before anything else: another version may have other fields.
     try:
-        return {entry.name for entry in path.iterdir()}
-    except OSError as error:
-        raise BundleMissing(f"{path}: {error.strerror}") from error
+        found = from_json(raw)
+    except ValueError as error:
+        raise ManifestMalformed(MANIFEST, f"not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ManifestMalformed(MANIFEST, "not a JSON object")
+    version = found.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise BundleFormatUnknown(
+            MANIFEST, f"format_version is {version!r}, this build reads {FORMAT_VERSION}"
+        )
 
 
-def _refuse_strangers(present: set[str], manifest: Manifest) -> None:
-    expected = FILES | {MANIFEST, MANIFEST_HASH}
-    listed = set(manifest.files) | {MANIFEST, MANIFEST_HASH}
-    if listed != expected or present != expected:
-        odd = sorted((listed ^ expected) | (present ^ expected))
-        raise BundleTampered(f"missing or unlisted files: {', '.join(odd)}")
+def _problems(manifest: Manifest, raw: bytes) -> list[str]:
+    odd = sorted(set(manifest.files) ^ FILES)
+    known = {
+        f"files: names a file too many or too few: {', '.join(map(repr, odd))}": odd,
+        f"dim: {manifest.dim}": not manifest.dim,
+        f"text.max_tokens: more than {MAX_TOKENS:,}": manifest.text.max_tokens > MAX_TOKENS,
+        f"text.history: more than {MAX_HISTORY:,}": manifest.text.history > MAX_HISTORY,
+        "not in canonical form": not _is_canonical(manifest, raw),
+    }
+    return [problem for problem, holds in known.items() if holds]
+
+
+def _is_canonical(manifest: Manifest, raw: bytes) -> bool:
+    # So a manifest has one reading: no key twice, no number as text, no NaN.
+    try:
+        return raw == canonical_json(manifest.model_dump(mode="json"))
+    except ValueError:
+        return False
 
 
 def _verified(path: Path, name: str, entry: FileEntry) -> bytes:
-    raw = _read(path, name)
-    if len(raw) != entry.size or _sha256(raw) != entry.sha256:
-        raise BundleTampered(f"{name} is not the file that the manifest names")
+    is_graph = name in (NEWS_ENCODER, USER_ENCODER)
+    raw = read_plain(path, name, at_most=MAX_GRAPH_BYTES if is_graph else MAX_TEXT_BYTES)
+    if len(raw) != entry.size:
+        raise FileResized(name, f"{len(raw):,} bytes, the manifest says {entry.size:,}")
+    found = _sha256(raw)
+    if found != entry.sha256:
+        raise FileAltered(name, f"sha256 {found[:12]}…, the manifest says {entry.sha256[:12]}…")
     return raw
-
-
-def _read(path: Path, name: str) -> bytes:
-    try:
-        # Not blocking: a named pipe would otherwise wait for its writer.
-        descriptor = os.open(path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise BundleTampered(f"{name}: {error.strerror}") from error
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
-            raise BundleTampered(f"{name} is no plain file of at most {MAX_FILE_BYTES:,} bytes")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(descriptor)
-
-
-def _refuse_to_replace(target: Path) -> None:
-    # A mistyped target must not cost anyone a directory of something else.
-    if target.exists() and not _names(target) <= FILES | {MANIFEST, MANIFEST_HASH}:
-        raise BundleError(f"{target} is not a bundle and is not replaced")
-
-
-def _replace(target: Path, files: Mapping[str, bytes]) -> None:
-    target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    temporary.mkdir()
-    try:
-        for name, raw in files.items():
-            _write_durably(temporary / name, raw)
-        _sync_directory(temporary)
-        _swap(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    _sync_directory(target.parent)
-
-
-def _swap(temporary: Path, target: Path) -> None:
-    if not target.exists():
-        temporary.rename(target)
-        return
-    old = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    target.rename(old)
-    try:
-        temporary.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _write_durably(path: Path, raw: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256(raw: bytes) -> str:

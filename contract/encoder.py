@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from contract.article import Mask, Vectors
 from contract.bundle import CLICK_MODEL, NEWS_ENCODER, TOKENIZER, USER_ENCODER, Bundle
+from contract.bundle_errors import GraphMalformed, refusing
 from contract.scoring import ClickModel
 from contract.tokens import TextTokenizer, pad
 
@@ -29,8 +30,10 @@ class BundleEncoder:
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
         self.click_model = ClickModel.from_json(bundle.file(CLICK_MODEL))
         self._tokenizer = TextTokenizer(bundle.file(TOKENIZER), bundle.text.max_tokens)
-        self._news = open_session(bundle.file(NEWS_ENCODER), threads)
-        self._user = open_session(bundle.file(USER_ENCODER), threads)
+        with refusing(GraphMalformed, NEWS_ENCODER):
+            self._news = open_session(bundle.file(NEWS_ENCODER), threads)
+        with refusing(GraphMalformed, USER_ENCODER):
+            self._user = open_session(bundle.file(USER_ENCODER), threads)
         self._dim = bundle.manifest.dim
         self._topics = bundle.manifest.topics
 
@@ -78,5 +81,7 @@ def open_session(graph: bytes, threads: int) -> "InferenceSession":
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    # What goes wrong is raised; neither a log line nor a second try beside it.
+    options.log_severity_level = 4
+    providers = ["CPUExecutionProvider"]
+    return ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)

@@ -30,6 +30,11 @@ class TextTokenizer:
         """Return the number of token ids."""
         return int(self._tokenizer.get_vocab_size())
 
+    @property
+    def largest_id(self) -> int:
+        """Return the largest token id of the vocabulary; ids need not be without gaps."""
+        return max(self._tokenizer.get_vocab().values(), default=0)
+
     def rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's token ids, unpadded."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]

@@ -69,21 +69,20 @@ def export_bundle(
     files = {
         **graphs.int8,
         b.GOLDEN: make_golden(encoder, encoder.click_model, cases),
-        b.MODEL_CARD: model_card(_without_folders(checkpoint), parity, trained_on_mind=on_mind),
+        b.MODEL_CARD: model_card(without_folders(checkpoint), parity, trained_on_mind=on_mind),
     }
     provenance = _plain(checkpoint.provenance)
     check_paths({**files, b.MANIFEST: b.canonical_json(provenance)})
-    bundle = b.write_bundle(
-        target, files, **_shape(checkpoint), quality=_quality(checkpoint, parity),
-        provenance=provenance,
-    )  # fmt: skip
-    verified_encoder(target)
+    quality = _quality(checkpoint, parity)
+    facts = b.Facts(**_shape(checkpoint), quality=quality, provenance=provenance)
+    # Checked as a serving process would, before it is put in place.
+    bundle = b.write_bundle(target, files, facts, check=lambda folder: verified_encoder(folder)[0])
     return bundle, parity
 
 
 def build_graphs(checkpoint: StudentCheckpoint) -> Graphs:
     """Build both precisions and refuse what no bundle may hold."""
-    _require_rows(checkpoint)
+    require_rows(checkpoint)
     shared = {
         b.USER_ENCODER: user_encoder_graph(user_parameters(checkpoint.model)),
         b.CLICK_MODEL: checkpoint.model.click_model.to_contract().to_json(),
@@ -127,7 +126,8 @@ def draft(checkpoint: StudentCheckpoint, files: Files) -> b.Bundle:
     return b.Bundle(manifest=manifest, model="", files=files)
 
 
-def _require_rows(checkpoint: StudentCheckpoint) -> None:
+def require_rows(checkpoint: StudentCheckpoint) -> None:
+    """Raise UnsupportedModel when the tokenizer has ids that the model has no row for."""
     known, rows = checkpoint.tokenizer().vocabulary, checkpoint.model.architecture.vocabulary
     if known > rows:
         raise UnsupportedModel(f"the tokenizer knows {known} tokens, the model only {rows}")
@@ -162,7 +162,8 @@ def _quality(checkpoint: StudentCheckpoint, parity: ParityReport) -> dict[str, A
     return {"at_training": checkpoint.metrics, "parity": parity.quality()}
 
 
-def _without_folders(checkpoint: StudentCheckpoint) -> StudentCheckpoint:
+def without_folders(checkpoint: StudentCheckpoint) -> StudentCheckpoint:
+    """Return the checkpoint with a provenance that names no folder of the machine."""
     return StudentCheckpoint(
         model=checkpoint.model,
         spec=checkpoint.spec,

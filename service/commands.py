@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from contract.article import Article
-from contract.bundle import BundleError
+from contract.bundle_errors import BundleError
 from contract.evaluate_command import EXAMPLE, HELP, Request, answer, evaluate_options
 from contract.golden import verified_encoder
 from contract.measuring import model_predictor

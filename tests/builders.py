@@ -132,13 +132,12 @@ def a_bundle(
     `click_model` gives another model in the same namespace.
     """
     spec = text or TextSpec()
-    facts = bundle_facts(dim=dim, text=spec)
-    facts["quality"] = quality or facts["quality"]
-    facts["provenance"] = provenance or facts["provenance"]
-    return b.write_bundle(path, bundle_files(dim=dim, text=spec, **files), **facts)
+    told = {"quality": quality, "provenance": provenance}
+    facts = bundle_facts(dim=dim, text=spec, **{name: said for name, said in told.items() if said})
+    return b.write_bundle(path, bundle_files(dim=dim, text=spec, **files), facts)
 
 
-def bundle_facts(**facts: Any) -> dict[str, Any]:
+def bundle_facts(**facts: Any) -> b.Facts:
     """Say of a bundle what its manifest says beside the files."""
     defaults = {
         "dim": 8,
@@ -148,7 +147,7 @@ def bundle_facts(**facts: Any) -> dict[str, Any]:
         "quality": {"auc": 0.5},
         "provenance": {"built_by": "tests"},
     }
-    return {**defaults, **facts}
+    return b.Facts(**{**defaults, **facts})
 
 
 @lru_cache

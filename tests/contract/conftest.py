@@ -26,7 +26,7 @@ def encoder(bundle: Bundle) -> BundleEncoder:
 def sound(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a sound bundle's directory, which stays sound."""
     path = tmp_path_factory.mktemp("sound") / "bundle"
-    write_bundle(path, bundle.files, **bundle_facts())
+    write_bundle(path, bundle.files, bundle_facts())
     return path
 
 

@@ -9,19 +9,15 @@ from pathlib import Path
 import pytest
 
 from contract.bundle import (
-    FILES,
     GOLDEN,
     MANIFEST,
-    MANIFEST_HASH,
     Bundle,
-    BundleError,
-    BundleMissing,
     open_bundle,
     write_bundle,
 )
+from contract.bundle_errors import BundleError, BundleMissing, BundleNotReplaced
 from tests.builders import bundle_facts, bundle_files
-
-ALL = sorted(FILES | {MANIFEST, MANIFEST_HASH})
+from tests.contract.forging import ALL
 
 
 class DiskFullAfter:
@@ -44,7 +40,7 @@ def test_a_failed_write_leaves_nothing(
     """Whichever file could not be made durable, no bundle and no rest of one is there."""
     monkeypatch.setattr(os, "fsync", DiskFullAfter(times))
     with pytest.raises(OSError, match="No space left"):
-        write_bundle(tmp_path / "bundle", bundle.files, **bundle_facts())
+        write_bundle(tmp_path / "bundle", bundle.files, bundle_facts())
     assert not list(tmp_path.iterdir())
 
 
@@ -56,7 +52,7 @@ def test_a_failed_write_leaves_what_was_there(
     before = open_bundle(path)
     monkeypatch.setattr(os, "fsync", DiskFullAfter(times))
     with pytest.raises(OSError, match="No space left"):
-        write_bundle(path, bundle_files(seed=1), **bundle_facts())
+        write_bundle(path, bundle_files(seed=1), bundle_facts())
     assert open_bundle(path) == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -75,7 +71,7 @@ def test_a_failed_swap_puts_the_old_bundle_back(
     manifest = (path / MANIFEST).read_bytes()
     monkeypatch.setattr(os, "rename", rename_but_not_the_new)
     with pytest.raises(OSError, match="Input/output error"):
-        write_bundle(path, bundle_files(seed=1), **bundle_facts())
+        write_bundle(path, bundle_files(seed=1), bundle_facts())
     assert open_bundle(path) == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -83,7 +79,7 @@ def test_a_failed_swap_puts_the_old_bundle_back(
 def test_a_bundle_replaces_a_bundle_whole(path: Path) -> None:
     """Nothing of the old one is left, beside it neither; a damaged one is replaced, too."""
     (path / GOLDEN).unlink()
-    written = write_bundle(path, bundle_files(seed=1), **bundle_facts())
+    written = write_bundle(path, bundle_files(seed=1), bundle_facts())
     assert open_bundle(path) == written
     assert list(path.parent.iterdir()) == [path]
 
@@ -96,7 +92,7 @@ def test_files_are_durable_before_they_have_their_name(
     rename = os.rename
     monkeypatch.setattr(os, "fsync", lambda _: events.append("sync"))
     monkeypatch.setattr(os, "rename", lambda a, b: (events.append("rename"), rename(a, b)))
-    write_bundle(tmp_path / "bundle", bundle.files, **bundle_facts())
+    write_bundle(tmp_path / "bundle", bundle.files, bundle_facts())
     assert events == ["sync"] * (len(ALL) + 1) + ["rename", "sync"]
 
 
@@ -111,9 +107,7 @@ def fsync(descriptor):
     if times < 0:
         os.kill(os.getpid(), signal.SIGKILL)
 os.fsync = fsync
-m = source.manifest
-write_bundle(target, source.files, dim=m.dim, layers=m.layers, topics=m.topics, text=m.text,
-             quality=m.quality, provenance=m.provenance)
+write_bundle(target, source.files, source.manifest)
 """
 
 
@@ -136,8 +130,8 @@ def test_what_is_not_a_bundle_is_not_replaced(
     """A mistyped target does not cost anyone a directory."""
     for name, text in content.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(BundleError, match="not replaced"):
-        write_bundle(tmp_path, bundle.files, **bundle_facts())
+    with pytest.raises(BundleNotReplaced, match="not replaced"):
+        write_bundle(tmp_path, bundle.files, bundle_facts())
     assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == content
 
 
@@ -146,5 +140,5 @@ def test_a_file_is_not_replaced_but_an_empty_directory_is(bundle: Bundle, tmp_pa
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
     with pytest.raises(BundleError):
-        write_bundle(tmp_path / "file", bundle.files, **bundle_facts())
-    assert write_bundle(tmp_path / "empty", bundle.files, **bundle_facts()).files == bundle.files
+        write_bundle(tmp_path / "file", bundle.files, bundle_facts())
+    assert write_bundle(tmp_path / "empty", bundle.files, bundle_facts()).files == bundle.files

@@ -4,14 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from contract.article import Vectors
-from contract.bundle import GOLDEN, Bundle, BundleError
+from contract.bundle import GOLDEN, Bundle
+from contract.bundle_errors import BundleError, GoldenMalformed, GoldenMismatch
 from contract.encoder import BundleEncoder
-from contract.golden import GoldenMismatch, check_golden, make_golden
+from contract.golden import check_golden, make_golden
 from tests.builders import a_bundle, a_click_model, golden_cases
 
 
@@ -93,12 +95,56 @@ def test_vectors_of_another_size_are_refused(bundle: Bundle, tmp_path: Path) -> 
         check_golden(bundle, wide)
 
 
-def test_a_bundle_without_golden_answers_has_nothing_to_repeat(
-    bundle: Bundle, encoder: BundleEncoder
+def test_a_score_that_is_no_number_is_refused(bundle: Bundle, encoder: BundleEncoder) -> None:
+    """Even where the order of what is left would be the recorded one."""
+    other = SpoiledEncoder(encoder, "", 1.0)
+    other.click_model = a_click_model(scale=1e308)
+    with pytest.raises(GoldenMismatch, match="no number"):
+        check_golden(bundle, other)
+
+
+def case_with(bundle: Bundle, **changes: Any) -> bytes:
+    """Return the first recorded case after changes; None removes a field."""
+    case = {**json.loads(bundle.file(GOLDEN).splitlines()[0]), **changes}
+    return json.dumps({name: value for name, value in case.items() if value is not None}).encode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"scores": None}, "scores: Field required"),
+        ({"remark": "x"}, "remark"),
+        ({"history": "text"}, "history"),
+        ({"order": [0.5] * 10}, "order.0"),
+        ({"order": [0] * 10}, "do not match"),
+        ({"order": list(range(9))}, "do not match"),
+        ({"order": list(range(-1, 9))}, "do not match"),
+        ({"order": list(range(20, 30))}, "do not match"),
+        ({"scores": [1.0]}, "do not match"),
+        ({"candidates": []}, "do not match"),
+        ({"vectors": []}, "do not match"),
+        ({"vectors": [[1.0] * 8] * 25 + [[1.0] * 7]}, "do not match"),
+        ({"vectors": [[float("nan")] * 8] * 26}, "vectors.0.0"),
+    ],
+    ids=str,
+)
+def test_answers_that_are_none_are_refused(
+    bundle: Bundle, encoder: BundleEncoder, changes: dict[str, Any], problem: str
 ) -> None:
-    """An empty file passes and says so: zero texts."""
-    empty = replace(bundle, files={**bundle.files, GOLDEN: b""})
-    assert check_golden(empty, encoder).texts == 0
+    """The line and the field are named; an index cannot point elsewhere."""
+    lines = [*bundle.file(GOLDEN).splitlines(), case_with(bundle, **changes)]
+    forged = replace(bundle, files={**bundle.files, GOLDEN: b"\n".join(lines)})
+    with pytest.raises(GoldenMalformed, match=f"line 3: .*{problem}"):
+        check_golden(forged, encoder)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xff", b"[]", b"{", b"[" * 10_000, b"\n"])
+def test_a_file_without_golden_answers_is_refused(
+    bundle: Bundle, encoder: BundleEncoder, raw: bytes
+) -> None:
+    """Nothing to repeat would prove nothing."""
+    with pytest.raises(GoldenMalformed):
+        check_golden(replace(bundle, files={**bundle.files, GOLDEN: raw}), encoder)
 
 
 def test_a_mismatch_is_a_bundle_error() -> None:

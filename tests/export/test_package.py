@@ -1,12 +1,17 @@
 """The bundle that export writes: whole, verified, reproducible, or not there at all."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from contract import bundle as b
+from contract.bundle_errors import ClickModelMalformed
 from contract.golden import TOP, check_golden, verified_encoder
 from contract.mind import MindFolder
 from export.errors import ParityExceeded, SamplesMissing, UnsupportedModel
@@ -14,7 +19,9 @@ from export.package import build_graphs, export_bundle
 from export.parity import ParityBudget
 from tests.builders import an_article
 from tests.export.models import a_checkpoint, a_clear_folder, a_folder
-from training.checkpoint import StudentCheckpoint
+from training.checkpoint import StudentCheckpoint, save_checkpoint
+
+ROOT = Path(__file__).parents[2]
 
 
 def exported(target: Path, checkpoint: StudentCheckpoint | None = None) -> b.Bundle:
@@ -69,6 +76,34 @@ def test_the_same_checkpoint_gives_the_same_bundle(path: Path, tmp_path: Path) -
     assert second.files == first.files
 
 
+EXPORT = """
+import sys
+from pathlib import Path
+import torch
+from tests.export.test_package import exported
+from training.checkpoint import load_student
+torch.set_num_threads(2)
+exported(Path("bundle"), load_student(Path(sys.argv[1])))
+"""
+
+
+def test_a_checkpoint_gives_the_same_bundle_anywhere(path: Path, tmp_path: Path) -> None:
+    """Another process, directory, hash seed and number of threads: the same bytes."""
+    checkpoint = tmp_path / "somewhere" / "checkpoint"
+    checkpoint.parent.mkdir()
+    save_checkpoint(checkpoint, a_checkpoint())
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "12345",
+        "PYTHONPATH": str(ROOT),
+        "TZ": "Asia/Tokyo",
+    }
+    command = [sys.executable, "-c", EXPORT, str(checkpoint)]
+    subprocess.run(command, check=True, cwd=tmp_path, env=environment, timeout=120)
+    again = {entry.name: entry.read_bytes() for entry in (tmp_path / "bundle").iterdir()}
+    assert again == {entry.name: entry.read_bytes() for entry in path.iterdir()}
+
+
 def test_another_checkpoint_gives_another_namespace(path: Path, tmp_path: Path) -> None:
     """Vectors of two encoders are never of one namespace."""
     other = exported(tmp_path / "other", a_checkpoint(layers=1))
@@ -95,6 +130,19 @@ def test_over_the_budget_nothing_is_written(tmp_path: Path) -> None:
             budget=ParityBudget(mean_cosine=1.1),
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_service_would_refuse_is_never_put_in_place(tmp_path: Path) -> None:
+    """A scale below zero passes the parity budget; an older bundle stays as it was."""
+    target = tmp_path / "bundle"
+    before = exported(target)
+    spoilt = a_checkpoint()
+    with torch.no_grad():
+        spoilt.model.click_model.scale.fill_(-1.0)
+    with pytest.raises(ClickModelMalformed):
+        exported(target, spoilt)
+    assert b.open_bundle(target) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_too_few_samples_are_named(tmp_path: Path) -> None:

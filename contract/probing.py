@@ -1,0 +1,69 @@
+"""Probing: run a bundle's graphs on texts and histories of unusual shapes, and look at the answers.
+
+Golden answers say that an encoder is the one that was exported; probes say that it can serve.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from contract.article import Vectors
+from contract.bundle import NEWS_ENCODER, USER_ENCODER, Bundle
+from contract.bundle_errors import GraphFailed, refusing
+from contract.encoder import BundleEncoder
+
+# A text's vector may not depend on its batch (architecture section 3).
+MIN_BATCH_COSINE = 0.9999
+# Rounding of int8 graphs leaves a vector's length within this of 1.
+LENGTH_TOLERANCE = 1e-3
+BATCH_TEXTS = 64
+
+
+def check_shapes(bundle: Bundle, encoder: BundleEncoder) -> None:
+    """Encode nothing, a text longer than fits, readers without clicks; or raise GraphFailed."""
+    texts = ["", "news " * bundle.text.max_tokens, "news"]
+    with refusing(GraphFailed, NEWS_ENCODER):
+        vectors, logits = encoder.vectors(texts), encoder.topic_logits(texts)
+    if not np.abs(_lengths(vectors) - 1).max() < LENGTH_TOLERANCE:
+        raise GraphFailed(NEWS_ENCODER, "a vector's length is not 1")
+    if not np.isfinite(logits).all():
+        raise GraphFailed(NEWS_ENCODER, "a topic logit is no number")
+    _check_readers(bundle, encoder)
+
+
+def batch_cosine(encoder: BundleEncoder, texts: Sequence[str]) -> float:
+    """Return the least cosine of a text's vector alone to its vector among others."""
+    texts = texts[:BATCH_TEXTS]
+    with refusing(GraphFailed, NEWS_ENCODER):
+        together = encoder.vectors(texts)
+        alone = np.concatenate([encoder.vectors([text]) for text in texts])
+    return float(np.min((together * alone).sum(axis=1), initial=1.0))
+
+
+def check_batches(encoder: BundleEncoder, texts: Sequence[str]) -> float:
+    """Return that cosine; raise GraphFailed where a text's vector depends on its batch."""
+    least = batch_cosine(encoder, texts)
+    if not least >= MIN_BATCH_COSINE:
+        raise GraphFailed(
+            NEWS_ENCODER,
+            f"a text's vector depends on its batch: cosine {least:.4f} to the same text alone, "
+            f"at least {MIN_BATCH_COSINE} needed",
+        )
+    return least
+
+
+def _check_readers(bundle: Bundle, encoder: BundleEncoder) -> None:
+    history = np.full((3, bundle.text.history, bundle.manifest.dim), 0.1, dtype=np.float32)
+    mask = np.ones(history.shape[:2], dtype=bool)  # (B, H)
+    mask[1, 1:], mask[2] = False, False
+    with refusing(GraphFailed, USER_ENCODER):
+        full, short, none = encoder.users(history, mask)  # (D,) each
+    if not (np.isfinite(full).all() and np.isfinite(short).all()):
+        raise GraphFailed(USER_ENCODER, "a reader's vector holds what is no number")
+    if none.any():
+        raise GraphFailed(USER_ENCODER, "a reader without clicks is not the zero vector")
+
+
+def _lengths(vectors: Vectors) -> Vectors:
+    with np.errstate(all="ignore"):  # what overflows is not of length 1
+        return np.asarray(np.linalg.norm(vectors, axis=1))
