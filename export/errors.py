@@ -4,7 +4,9 @@ ExportError
 ├── UnsupportedModel   the checkpoint's architecture has no graph here
 ├── GraphRefused       a graph or file holds what no bundle may hold
 ├── SamplesMissing     there are no articles to record golden answers of
-└── ParityExceeded     the graphs are further from the checkpoint than the budget allows
+├── ParityExceeded     the graphs are further from the checkpoint than the budget allows
+├── VectorsDiffer      a folder encodes a text otherwise than the checkpoint
+└── FolderRefused      what stands in a folder's place is not an earlier export
 """
 
 from __future__ import annotations
@@ -34,3 +36,17 @@ class ParityExceeded(ExportError):
     def __init__(self, excesses: Sequence[str]) -> None:
         super().__init__(f"no bundle written, over the parity budget: {'; '.join(excesses)}")
         self.excesses = tuple(excesses)
+
+
+class VectorsDiffer(ExportError):
+    """Say how far a folder's vectors are from the checkpoint's, and on which text."""
+
+    def __init__(self, found: float, least: float, text: str) -> None:
+        super().__init__(
+            f"no folder written, its vectors differ: cosine {found:.6f} on {text[:40]!r}, "
+            f"at least {least} is asked for"
+        )
+
+
+class FolderRefused(ExportError):
+    """Name the folder that is not replaced, and why."""

@@ -32,16 +32,16 @@ def model_card(
 ) -> bytes:
     """Write the card from the checkpoint's figures and the parity report."""
     sections = (
-        f"# News encoder, {_architecture(checkpoint)}",
+        f"# News encoder, {architecture(checkpoint)}",
         f"Distilled from `{checkpoint.provenance.get('teacher', 'an unnamed teacher')}`; "
         "made by `newsbert export`.",
         f"## Licence\n\n{RESEARCH_ONLY if trained_on_mind else OWN_DATA}",
         f"## Text\n\nFields {', '.join(checkpoint.spec.fields)}, at most "
         f"{checkpoint.spec.max_tokens} tokens; the last {checkpoint.spec.history} clicks.",
         f"## Quality\n\n{_quality(checkpoint, parity)}",
-        f"## Other tasks\n\n{_other_tasks(checkpoint)}",
+        f"## Other tasks\n\n{other_tasks(checkpoint)}",
         f"## Topics\n\n{', '.join(checkpoint.topics)}",
-        f"## Data\n\nTrained on, or (dev) measured with:\n\n{_data(checkpoint.provenance)}",
+        f"## Data\n\nTrained on, or (dev) measured with:\n\n{data_used(checkpoint.provenance)}",
         f"## Limits\n\n{LIMITS}",
     )
     return "\n\n".join(sections).encode()
@@ -65,7 +65,7 @@ def at_training(checkpoint: StudentCheckpoint, model: str) -> Mapping[str, Any]:
     return figures
 
 
-def _other_tasks(checkpoint: StudentCheckpoint) -> str:
+def other_tasks(checkpoint: StudentCheckpoint) -> str:
     """Say how well both models classify and search, in torch, as training measured it."""
     lines = [
         f"- {model}, {task}: {_figures(figures)}"
@@ -85,7 +85,8 @@ def _figures(figures: Mapping[str, Any]) -> str:
     return ", ".join(f"{n} {v:.4f}" if isinstance(v, float) else f"{v:,} {n}" for n, v in known)
 
 
-def _architecture(checkpoint: StudentCheckpoint) -> str:
+def architecture(checkpoint: StudentCheckpoint) -> str:
+    """Name the shape in one line."""
     a = checkpoint.model.architecture
     return f"{a.layers} layers of {a.hidden} ({a.family}), vectors of {a.dim}"
 
@@ -116,7 +117,8 @@ def _remarks(metrics: RankingMetrics, parity: ParityReport) -> str:
     )
 
 
-def _data(provenance: Mapping[str, Any]) -> str:
+def data_used(provenance: Mapping[str, Any]) -> str:
+    """List what training and measurement read, each file with its hash."""
     hashes = provenance.get("data_sha256", {})
     lines = [f"- `{name}`: sha256 `{digest}`" for name, digest in sorted(hashes.items())]
     described = [str(provenance["data"]), ""] if "data" in provenance else []

@@ -1,4 +1,4 @@
-"""The command `newsbert export`: a table and a bundle, or one clear line and exit 1."""
+"""The command `newsbert export`: a bundle or a folder, or one clear line and exit 1."""
 
 from pathlib import Path
 
@@ -87,8 +87,55 @@ def test_wrong_usage_is_exit_2(folders: Path, tmp_path: Path, missing: str) -> N
     assert missing in result.stderr
 
 
+def test_a_sentence_transformers_folder_needs_no_clicks(folders: Path, tmp_path: Path) -> None:
+    """Checkpoint and target are enough; the line says how to load it and how close it is."""
+    out = tmp_path / "folder"
+    result = run(folders, "--to", "sentence-transformers", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"SentenceTransformer('{out}')")
+    assert "cosine to the checkpoint at least 1.0000" in result.stdout
+    assert result.stderr == ""
+    assert (out / "modules.json").is_file()
+
+
+def test_what_to_write_can_come_from_the_environment(folders: Path, tmp_path: Path) -> None:
+    """A folder to measure on that the environment names for other commands is no mistake."""
+    out = tmp_path / "folder"
+    to = "sentence-transformers"
+    result = run(folders, NEWSBERT_TO=to, NEWSBERT_OUT=str(out), NEWSBERT_DEV=str(folders / "mind"))
+    assert result.exit_code == 0, result.output
+    assert (out / "modules.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["--dev", "--samples"])
+def test_measuring_what_is_no_bundle_is_exit_2(folders: Path, tmp_path: Path, name: str) -> None:
+    """What would be ignored is refused by name, before anything is read."""
+    out, mind = str(tmp_path / "folder"), str(folders / "mind")
+    result = run(folders, "--to", "sentence-transformers", "--out", out, name, mind)
+    assert result.exit_code == 2
+    assert f"{name} is for a bundle" in result.stderr
+
+
+def test_an_unknown_kind_is_exit_2_and_the_known_are_named(folders: Path, tmp_path: Path) -> None:
+    """There are two kinds."""
+    result = run(folders, "--to", "onnx", "--out", str(tmp_path / "folder"))
+    assert result.exit_code == 2
+    assert "'bundle', 'sentence-transformers'" in result.stderr
+
+
+def test_a_folder_of_something_else_is_one_line_and_exit_1(folders: Path, tmp_path: Path) -> None:
+    """Nothing is written where other files lie."""
+    (tmp_path / "letter.txt").write_text("dear", encoding="utf-8")
+    result = run(folders, "--to", "sentence-transformers", "--out", str(tmp_path))
+    assert result.exit_code == 1
+    assert "not an earlier export: not replaced" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
 def test_the_help_has_an_example_and_the_variables() -> None:
     """A reader of --help can run the command."""
     result = CliRunner().invoke(export, ["--help"], terminal_width=100)
-    for part in ("Example: newsbert export", "NEWSBERT_DEV", "NEWSBERT_OUT", "NEWSBERT_SAMPLES"):
+    for part in ("Example: newsbert export", *(f"NEWSBERT_{n}" for n in ("TO", "DEV", "OUT"))):
         assert part in result.output
+    assert "NEWSBERT_SAMPLES" in result.output
