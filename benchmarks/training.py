@@ -20,6 +20,7 @@ from contract.text import TextSpec
 from contract.tokens import TextTokenizer
 from training.batches import Batch, ClickBatch
 from training.config import Config, load_config
+from training.device import CPU
 from training.distill import TrainingData, epoch_steps, step_losses, steps_per_epoch, take_step
 from training.errors import TrainingError
 from training.material import Inputs, read_material, training_data
@@ -47,12 +48,12 @@ class PaddedTable:
         self._width = width
         self.lengths = np.full(len(table), width)
 
-    def tokens(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Return ids and mask (B, width)."""
+    def tokens(self, rows: Rows, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
+        """Return ids and mask (B, width), on a device."""
         # What stands where the mask is 0 makes no difference.
         ids, mask = (
             torch.nn.functional.pad(part, (0, self._width - part.shape[1]))
-            for part in self._table.tokens(rows)
+            for part in self._table.tokens(rows, device)
         )
         return ids, mask
 

@@ -36,7 +36,7 @@ def averaged(student: Student, before: Mapping[str, Tensor], kept_share: float) 
     mixed = copy.deepcopy(student)
     with torch.no_grad():
         for name, parameter in mixed.news_encoder.backbone.named_parameters():
-            parameter.lerp_(before[name], kept_share)
+            parameter.lerp_(before[name].to(parameter.device), kept_share)
     return mixed
 
 

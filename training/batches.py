@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.device import Movable
 from training.token_table import Rows
 
 
@@ -68,7 +69,7 @@ class StepSizes:
 
 
 @dataclass(frozen=True)
-class ClickBatch:
+class ClickBatch(Movable):
     """Point into a batch's texts; padding points at 0 and is masked. A click stands first."""
 
     history: Tensor  # (B, H)
@@ -78,7 +79,7 @@ class ClickBatch:
 
 
 @dataclass(frozen=True)
-class TopicBatch:
+class TopicBatch(Movable):
     """Point into a batch's texts; `members` marks the topics of each text's taxonomy."""
 
     texts: Tensor  # (M,)
@@ -87,7 +88,7 @@ class TopicBatch:
 
 
 @dataclass(frozen=True)
-class QueryBatch:
+class QueryBatch(Movable):
     """Pair query i with article i; `mask` leaves out other articles relevant to query i."""
 
     queries: Tensor  # (Q,)
@@ -96,7 +97,7 @@ class QueryBatch:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Movable):
     """Hold the texts of a step, as rows of the token table (N,), and where each is needed."""
 
     texts: Rows

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from training import parallel
 from training.config import Config, LossWeights
+from training.device import autocast, device_of
 from training.losses import hidden_loss, masked_mse, pooled_loss
 from training.model.news_encoder import NewsEncoding
-from training.model.student import Student, TeacherStudent, autocast
+from training.model.student import Student, TeacherStudent
 from training.token_table import Rows, TokenTable, restore_order
 
 
@@ -52,7 +53,7 @@ def encode_batch(
     only for losses that compare its embeddings and hidden states. Of several processes, each
     encodes its share and gets the outputs of all.
     """
-    settings = config.distillation
+    settings, device = config.distillation, device_of(pair)
     encodes_teacher = settings.joint or compares_states(settings.weights)
     # Repeated where processes outnumber texts, because each needs one.
     texts = np.resize(texts, max(len(texts), parallel.count()))
@@ -60,13 +61,13 @@ def encode_batch(
     own = shares[parallel.rank()]
     chunks = text_chunks(table, texts[own], config)
     # A text that fills several slots counts once in the losses between states.
-    first = torch.zeros(len(texts), dtype=torch.bool)
+    first = np.zeros(len(texts), dtype=bool)
     first[np.unique(texts, return_index=True)[1]] = True
-    tokens = [table.tokens(texts[own[chunk]]) for chunk in chunks]
-    counted = [first[own[chunk], None] for chunk in chunks]
+    tokens = [table.tokens(texts[own[chunk]], device) for chunk in chunks]
+    counted = [torch.from_numpy(first[own[chunk], None]).to(device) for chunk in chunks]
     masks = [mask * once for (_, mask), once in zip(tokens, counted, strict=True)]
     # One context for all chunks, so that the weights are rounded to half the bits only once.
-    with autocast(config.run.precision):
+    with autocast(config.run.precision, device):
         ours = _encodings(pair.student, tokens)
         with torch.set_grad_enabled(settings.joint and torch.is_grad_enabled()):
             theirs = _encodings(pair.teacher, tokens) if encodes_teacher else []
@@ -76,7 +77,8 @@ def encode_batch(
         teacher = _gathered(_outputs(theirs, chunks), shares)
     parts = _state_losses(ours, theirs, masks, settings.weights) if theirs else {}
     if teacher is not None and settings.weights.pooled:
-        parts["pooled"] = pooled_loss(student.pooled[first], teacher.pooled[first])
+        once = torch.from_numpy(np.flatnonzero(first)).to(device)
+        parts["pooled"] = pooled_loss(student.pooled[once], teacher.pooled[once])
     return Encoded(student, teacher, parts)
 
 
@@ -97,11 +99,12 @@ def text_chunks(table: TokenTable, texts: Rows, config: Config) -> list[Rows]:
 def encode_rows(model: Student, table: TokenTable, rows: Rows, config: Config) -> Outputs:
     """Encode texts without gradients and without dropout."""
     model.eval()
+    device = device_of(model)
     chunks = list(table.chunks(rows, tokens_per_chunk=config.distillation.tokens_per_chunk))
     vectors, pooled = [], []
     for chunk in chunks:
-        ids, mask = table.tokens(rows[chunk])
-        with autocast(config.run.precision):
+        ids, mask = table.tokens(rows[chunk], device)
+        with autocast(config.run.precision, device):
             encoding = model.news_encoder(ids, mask)
         # Not the encoding itself: the hidden states of a whole catalogue are gigabytes.
         vectors.append(encoding.vector)
@@ -121,7 +124,7 @@ def remembered(model: Student, table: TokenTable, rows: Rows, config: Config) ->
     def outputs(wanted: Rows) -> Outputs:
         if (place[wanted] < 0).any():
             raise LookupError(f"not encoded: rows {wanted[place[wanted] < 0][:10].tolist()}")
-        places = torch.from_numpy(place[wanted])
+        places = torch.from_numpy(place[wanted]).to(known.vectors.device)
         return Outputs(known.vectors[places], known.pooled[places])
 
     return outputs

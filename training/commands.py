@@ -73,6 +73,14 @@ def option(name: str, *names: str, env: str, **settings: Any) -> Callable[[F], F
 @option("--seed", env="SEED", type=click.IntRange(min=0), help="Instead of the config's run.seed.")
 @option("--out", env="OUT", type=PATH, help="Run directory [default: runs/<name of the config>].")
 @option(
+    "--device",
+    env="DEVICE",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to train; auto is CUDA where torch sees a device.",
+)
+@option(
     "--resume",
     env="RESUME",
     is_flag=True,
@@ -83,6 +91,7 @@ def train(
     file: Path,
     seed: int | None,
     out: Path | None,
+    device: str,
     resume: bool,
     **inputs: Any,  # noqa: ANN401  (click has typed them)
 ) -> None:
@@ -90,14 +99,17 @@ def train(
     config = _settings(file, seed)
     directory = out or Path("runs") / file.stem
     # torch and transformers take seconds to import: not before the settings are known to be right.
+    from training.device import take_device
     from training.material import Inputs
     from training.pipeline import train_student
     from training.progress import progress_display
 
     progress = progress_display()
     try:
-        read = Inputs(**inputs, config_name=file.stem)
-        figures = train_student(config, read, directory, resume=resume, progress=progress)
+        chosen, read = take_device(device), Inputs(**inputs, config_name=file.stem)
+        figures = train_student(
+            config, read, directory, resume=resume, progress=progress, device=chosen
+        )
     except (TrainingError, ValueError, OSError) as error:
         # Before the line of the failure, so that the bar does not overwrite it.
         progress.close()

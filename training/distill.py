@@ -27,6 +27,7 @@ from training.central_encoding import (
 )
 from training.click_log_rows import ClickRows
 from training.config import Config
+from training.device import device_of
 from training.following import Follower
 from training.model.student import TeacherStudent
 from training.momentum import mix_teacher_gradients
@@ -123,6 +124,7 @@ def step_losses(
     fixed: TeacherOutputs | None = None,
 ) -> dict[str, Tensor]:
     """Return every loss of a batch by name: both models' own, and the student's to the teacher."""
+    batch = batch.to(device_of(pair))
     encoded = encode_batch(pair, data.texts, batch.texts, config=config, fixed=fixed)
     return {**task_losses(pair, batch, encoded, config=config), **encoded.losses}
 

@@ -12,6 +12,7 @@ from contract.article import Mask, Vectors
 from contract.measuring import Predictor, model_predictor
 from contract.tokens import TextTokenizer
 from training.checkpoint import StudentCheckpoint
+from training.device import device_of
 from training.model.student import Student
 from training.token_table import TokenTable, restore_order
 
@@ -24,7 +25,7 @@ class TorchEncoder:
     def __init__(self, model: Student, tokenizer: TextTokenizer) -> None:
         self._model = model.eval()
         self._tokenizer = tokenizer
-        self._device = next(model.parameters()).device
+        self._device = device_of(model)
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """Encode texts: (N,) -> (N, D), unit length."""
@@ -69,6 +70,6 @@ def encode_texts(
     distinct = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     table = TokenTable(list(distinct), tokenizer)
     chunks = list(table.chunks(np.arange(len(table)), tokens_per_chunk=TOKENS_PER_CHUNK))
-    parts = [encode(*(part.to(device) for part in table.tokens(rows))).cpu() for rows in chunks]
+    parts = [encode(*table.tokens(rows, device)).cpu() for rows in chunks]
     vectors: Vectors = restore_order(parts, chunks).numpy()
     return vectors[[distinct[text] for text in texts]]

@@ -10,14 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from training.device import name_of
+
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
-def environment() -> dict[str, Any]:
-    """Name the versions and the commit that a run depends on."""
+def environment(device: torch.device) -> dict[str, Any]:
+    """Name the device, the versions and the commit that a run depends on."""
     return {
         "python": platform.python_version(),
         "processor": platform.machine(),
+        "device": name_of(device),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "git": git_commit(),
     }

@@ -2,6 +2,7 @@
 
 TrainingError
 ├── ConfigError        the TOML file: unknown key, wrong type, impossible value
+├── DeviceError        the device to train on is not there
 ├── TeacherError       the pretrained model cannot serve as the teacher
 │   └── DepthMismatch  the student's depth does not divide the teacher's
 ├── DataError          the MIND folder or a text file has nothing to train on
@@ -28,6 +29,10 @@ class TrainingError(Exception):
 
 class ConfigError(TrainingError):
     """Name the key of the configuration that is wrong."""
+
+
+class DeviceError(TrainingError):
+    """Say which device is missing."""
 
 
 class TeacherError(TrainingError):

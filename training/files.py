@@ -51,8 +51,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file atomically."""
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_file(path, lambda file: save_file(contiguous, file, dict(metadata)))
+    written = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    write_file(path, lambda file: save_file(written, file, dict(metadata)))
 
 
 def write_array(path: Path, array: Vectors) -> None:

@@ -11,6 +11,7 @@ from training import losses
 from training.batches import Batch, StepSizes, TaskRows, batches_per_epoch, epoch_batches
 from training.central_encoding import Encoded, remembered
 from training.config import Config, LossWeights
+from training.device import device_of
 from training.distill import TrainingData, needed_rows
 from training.model.student import TeacherStudent
 from training.optimisation import Optimisation
@@ -40,7 +41,7 @@ def train_heads(pair: TeacherStudent, data: TrainingData, *, config: Config, run
     pair.student.train()
     for step, batch in enumerate(_batches(rows, config)):
         encoded = Encoded(outputs(batch.texts), None, {})
-        parts = task_losses(pair, batch, encoded, config=gold)
+        parts = task_losses(pair, batch.to(device_of(pair)), encoded, config=gold)
         total = _take_step(step, parts, optimisation, gold)
         run.log(
             step,

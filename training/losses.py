@@ -5,12 +5,14 @@ Teacher tensors are detached here, so that no student loss can move the teacher.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.device import numbers_of
 from training.errors import NonFiniteLoss
 
 
@@ -80,13 +82,14 @@ def similarity_loss(vectors: Tensor, teacher: Tensor) -> Tensor:
     ours = vectors @ vectors.T
     theirs = teacher.detach() @ teacher.detach().T
     count = len(vectors)
-    off_diagonal = ~torch.eye(count, dtype=torch.bool)
+    off_diagonal = ~torch.eye(count, dtype=torch.bool, device=ours.device)
     return (ours - theirs).square()[off_diagonal].mean()
 
 
 def check_finite(step: int, losses: Mapping[str, Tensor]) -> None:
     """Stop with NonFiniteLoss, which names the losses that are NaN or infinite."""
-    broken = [name for name, value in losses.items() if not bool(torch.isfinite(value))]
+    values = zip(losses, numbers_of(losses.values()), strict=True)
+    broken = [name for name, value in values if not math.isfinite(value)]
     if broken:
         raise NonFiniteLoss(step=step + 1, names=broken)
 

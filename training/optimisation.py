@@ -52,7 +52,7 @@ class Optimisation:
             fused=True,
         )
         # Gradients in fp16 are scaled up so that small ones survive; otherwise this does nothing.
-        self.scaler = torch.amp.GradScaler("cpu", enabled=scaled)
+        self.scaler = torch.amp.GradScaler(self.parameters[0].device.type, enabled=scaled)
 
     @property
     def parameters(self) -> list[nn.Parameter]:

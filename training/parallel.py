@@ -72,7 +72,7 @@ class _Gather(Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, own: Tensor, parts: Sequence[Rows]) -> Tensor:
-        places = [torch.from_numpy(part) for part in parts]
+        places = [torch.from_numpy(part).to(own.device) for part in parts]
         ctx.place = places[rank()]  # type: ignore[attr-defined]
         longest = max(len(place) for place in places)
         padded = nn.functional.pad(own, (0, 0, 0, longest - len(own)))

@@ -17,10 +17,11 @@ from training.averaging import averaged, backbone_before_clicks
 from training.checkpoint import StudentCheckpoint, load_pair, load_student, save_checkpoint
 from training.config import Config
 from training.curves import draw_curves
+from training.device import CPU, device_of
 from training.distill import STAGE, TrainingData, distill, needs_teacher
 from training.encoding import predictor_of
 from training.environment import file_hashes
-from training.errors import ConfigError, TeacherError
+from training.errors import ConfigError
 from training.following import Follower, start_together
 from training.heads import train_heads
 from training.material import Inputs, Material, read_material, training_data
@@ -31,6 +32,7 @@ from training.resume import State
 from training.run import Run
 from training.run_card import data_facts, input_facts
 from training.teacher import Teacher, load_teacher, random_teacher
+from training.teacher_run import finished_teacher
 from training.texts import distillation_texts
 
 
@@ -46,9 +48,15 @@ class Session:
 
 
 def train_student(
-    config: Config, inputs: Inputs, directory: Path, *, resume: bool, progress: ProgressDisplay
+    config: Config,
+    inputs: Inputs,
+    directory: Path,
+    *,
+    resume: bool,
+    progress: ProgressDisplay,
+    device: torch.device = CPU,
 ) -> dict[str, Any]:
-    """Run every stage in a run directory and return the figures on `dev`.
+    """Run every stage in a run directory, on a device, and return the figures on `dev`.
 
     Of the processes of a run by torchrun, the first does so; the others return nothing.
     """
@@ -60,11 +68,21 @@ def train_student(
     pair = pair_with_teacher(
         teacher.architecture, teacher.backbone, student_layers=config.model.student_layers
     )
-    run = Run(directory, config, teacher=teacher.source, progress=progress, name=inputs.config_name)
+    checkpoint = StudentCheckpoint(
+        pair.student, spec, teacher.tokenizer_json, material.topics, provenance={}
+    )
+    # Not only when it is asked to teach, which may be hours later.
+    finished_teacher(checkpoint, inputs, config)
+    pair.to(device)
+    run = Run(
+        directory,
+        config,
+        teacher=teacher.source,
+        progress=progress,
+        name=inputs.config_name,
+        device=device,
+    )
     with parallel.processes(), run:
-        checkpoint = StudentCheckpoint(
-            pair.student, spec, teacher.tokenizer_json, material.topics, provenance={}
-        )
         session = Session(config, inputs, run, material, checkpoint)
         if parallel.rank():
             return follow(pair, session)
@@ -128,16 +146,10 @@ def learn_texts(
 
 def with_fixed_teacher(pair: TeacherStudent, session: Session) -> TeacherStudent:
     """Return the pair to learn with: a teacher that learns no more is a finished run's model."""
-    config, path = session.config, session.inputs.teacher_run
-    if config.distillation.joint or not needs_teacher(config):
+    teacher = finished_teacher(session.checkpoint, session.inputs, session.config)
+    if teacher is None:
         return pair
-    if path is None:
-        raise ConfigError("distillation.joint is off: name the teacher's run with --teacher-run")
-    finished = load_student(path)
-    for name in ("spec", "topics", "tokenizer_json"):
-        if getattr(finished, name) != getattr(session.checkpoint, name):
-            raise TeacherError(f"teacher run {path.name}: its {name} differs from this run's")
-    return TeacherStudent(pair.student, finished.model)
+    return TeacherStudent(pair.student, teacher.to(device_of(pair)))
 
 
 def learn_heads(pair: TeacherStudent, data: TrainingData, session: Session, state: State) -> State:
@@ -190,8 +202,10 @@ def report(session: Session) -> dict[str, Any]:
         teacher = pair.teacher
         models = {"student": pair.student, "teacher": teacher}
     data = evaluation_data(session.material, config)
+    device = device_of(session.checkpoint.model)
     measured: dict[str, Measured] = {
-        name: measure(predictor_of(model, checkpoint), data) for name, model in models.items()
+        name: measure(predictor_of(model.to(device), checkpoint), data)
+        for name, model in models.items()
     }
     write_figures(run.directory, measured, line=run.directory.name, seed=config.run.seed)
     metrics = {name: nested(figures) for name, figures in measured.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from contract.tokens import TextTokenizer
 from training.config import Config, to_toml
@@ -54,9 +54,12 @@ def start_anew(pooling: AdditiveAttention, *, seed: int) -> None:
 
     Everything else that text distillation starts from is the teacher's.
     """
+    projection = pooling.projection
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        pooling.projection.reset_parameters()
+        # The CPU's generator alone, wherever the pooling is: it starts the same on every device.
+        torch.default_generator.manual_seed(seed)
+        drawn = nn.Linear(projection.in_features, projection.out_features)
+    projection.load_state_dict(drawn.state_dict())
 
 
 def encoder_parameters(student: Student) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from training.device import device_of
 from training.errors import NonFiniteWeights, ResumeError
 from training.files import write_tensors
 from training.optimisation import Optimisation
@@ -19,7 +20,6 @@ from training.optimisation import Optimisation
 STAGES = ("text_distillation", "heads", "distillation")
 _RNG = "rng"
 _OPTIMISER = "optimiser/"
-_SCALER = "scaler/"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class State:
     scaler: Mapping[str, Any] = field(default_factory=dict)
 
     def restore_model(self, model: nn.Module) -> None:
-        """Put back every parameter and the random generator; a fresh state changes nothing."""
+        """Put back every parameter and the random generators; a fresh state changes nothing."""
         if not self.tensors:
             return
         with torch.no_grad():
@@ -59,47 +59,61 @@ class State:
                 if found is None or found.shape != parameter.shape:
                     raise ResumeError(f"the saved state holds no {name} of this shape")
                 parameter.copy_(found)
-        torch.set_rng_state(self.tensors[_RNG])
+        _restore_chance(self.tensors, device_of(model))
 
     def restore_optimiser(self, model: nn.Module, optimisation: Optimisation) -> None:
         """Put back the optimiser's moments and the scale of fp16 gradients."""
         names = {parameter: name for name, parameter in model.named_parameters()}
         for parameter in optimisation.parameters:
             prefix = f"{_OPTIMISER}{names[parameter]}/"
-            moments = {k[len(prefix) :]: v for k, v in self.tensors.items() if k.startswith(prefix)}
+            moments = {
+                name.removeprefix(prefix): value.to(parameter.device)
+                for name, value in self.tensors.items()
+                if name.startswith(prefix)
+            }
             if moments:
                 optimisation.adam.state[parameter] = moments
         if self.scaler:
             optimisation.scaler.load_state_dict(dict(self.scaler))
-        scale = {
-            key.removeprefix(_SCALER): value.item()
-            for key, value in self.tensors.items()
-            if key.startswith(_SCALER)
-        }
-        if scale:
-            optimisation.scaler.load_state_dict(scale)
 
 
 def save_state(
     path: Path, *, model: nn.Module, optimisation: Optimisation | None, position: Position
 ) -> None:
-    """Write parameters, optimiser moments, random generator and position as one atomic file.
+    """Write parameters, optimiser moments, random generators and position as one atomic file.
 
     Weights that are not finite raise NonFiniteWeights, and the file stays as it is.
     """
     check_finite_weights(model, step=position.steps_done)
     names = {parameter: name for name, parameter in model.named_parameters()}
     tensors = {name: parameter.detach() for parameter, name in names.items()}
-    tensors[_RNG] = torch.get_rng_state()
+    tensors |= _chance(device_of(model))
     if optimisation is not None:
         for parameter in optimisation.parameters:
             for key, value in optimisation.adam.state[parameter].items():
                 tensors[f"{_OPTIMISER}{names[parameter]}/{key}"] = value
-        for key, value in optimisation.scaler.state_dict().items():
-            tensors[f"{_SCALER}{key}"] = torch.tensor(value)
     scaler = {} if optimisation is None else optimisation.scaler.state_dict()
     told = {"position": json.dumps(asdict(position)), "scaler": json.dumps(scaler)}
     write_tensors(path, tensors, told)
+
+
+def _chance(device: torch.device) -> dict[str, Tensor]:
+    """Return the state of the CPU's random generator, and of the device's own where it has one."""
+    states = {_RNG: torch.get_rng_state()}
+    if device.type != "cpu":
+        states[_device_rng(device)] = torch.get_device_module(device).get_rng_state(device)
+    return states
+
+
+def _restore_chance(tensors: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(tensors[_RNG])
+    # Saved on another kind of device, a run draws on from its seed.
+    if (state := tensors.get(_device_rng(device))) is not None:
+        torch.get_device_module(device).set_rng_state(state, device)
+
+
+def _device_rng(device: torch.device) -> str:
+    return f"{_RNG}/{device.type}"
 
 
 def check_finite_weights(model: nn.Module, *, step: int) -> None:

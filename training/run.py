@@ -14,9 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from training.config import Config, to_toml
+from training.device import CPU, numbers_of
 from training.environment import environment
 from training.errors import ResumeError, TrainingError
 from training.files import (
@@ -49,11 +51,13 @@ class Run:
         teacher: str,
         progress: ProgressDisplay,
         name: str = "",
+        device: torch.device = CPU,
     ) -> None:
         self.directory = directory
         self.teacher = teacher
         self.position = Position()
         self.config = config
+        self.device = device
         self._name = name or directory.name
         self._progress = progress
         self._started_s = self._stepped_s = time.monotonic()
@@ -152,7 +156,7 @@ class Run:
         now_s = time.monotonic()
         seconds = max(1e-9, now_s - self._stepped_s)
         self._stepped_s = now_s
-        figures = {name: float(value.detach()) for name, value in losses.items()}
+        figures = dict(zip(losses, numbers_of(losses.values()), strict=True))
         speeds = {"news_per_s": news / seconds, "examples_per_s": examples / seconds}
         rate = {} if learning_rate is None else {"learning_rate": learning_rate}
         recorded = {name: round(value, 1) for name, value in speeds.items() if value}
@@ -255,7 +259,7 @@ class Run:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return {
             "teacher": self.teacher,
-            "environment": environment(),
+            "environment": environment(self.device),
             "name": self._name,
             "started_at": known.get("started_at", now),
             "state": "running",

@@ -175,7 +175,8 @@ def _with_interval(figures: RunFigures, model: str, name: str) -> str:
 
 def _environment(environment: Facts) -> list[tuple[str, str]]:
     packages = [(name, str(version)) for name, version in environment.get("packages", {}).items()]
-    rest = [(k, environment.get(k)) for k in ("python", "processor")]
+    told = ("python", "processor", "device")
+    rest = [(k, environment[k]) for k in told if k in environment]
     commit = environment.get("git") or "outside a repository"
     return [("commit", f"`{commit}`"), *((k, str(v)) for k, v in rest), *packages]
 

@@ -42,7 +42,7 @@ class Teacher:
         """Return hex digits that stand for the weights and the tokenizer."""
         digest = hashlib.sha256(self.tokenizer_json)
         for name, parameter in sorted(self.backbone.named_parameters()):
-            digest.update(name.encode() + parameter.detach().numpy().tobytes())
+            digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from contract.article import Vectors
 from contract.tokens import TextTokenizer
 from training.config import Config, TextDistillationConfig
+from training.device import autocast, device_of
 from training.errors import DataError
 from training.files import write_array
 from training.losses import check_finite, cosine_loss, in_batch_loss, similarity_loss
 from training.model.news_encoder import mean_pooled
-from training.model.student import Student, TeacherStudent, autocast
+from training.model.student import Student, TeacherStudent
 from training.optimisation import Optimisation, parameter_group
 from training.resume import State
 from training.run import Run
@@ -53,7 +54,7 @@ def distill_texts(
     dense = pair.student.news_encoder.dense
     if not state.position.steps_done:
         set_directions(dense, principal_directions(known, pair.student.architecture.dim))
-    targets = known @ dense.weight.detach().T  # (N, D)
+    targets = known @ dense.weight.detach().cpu().T  # (N, D)
     if pair.layers_per_block == 1:
         return  # A student as deep as its teacher starts as the teacher: nothing is left to learn.
     optimisation = _optimisation(pair.student, config, steps=_steps(len(texts), settings))
@@ -66,8 +67,8 @@ def distill_texts(
             continue
         found = _encode(pair.student, table, rows, config)
         parts = {
-            "cosine": cosine_loss(found, targets[rows]),
-            "similarity": similarity_loss(found, known[rows]),
+            "cosine": cosine_loss(found, targets[rows].to(found.device)),
+            "similarity": similarity_loss(found, known[rows].to(found.device)),
         }
         total = parts["cosine"] + settings.similarity_weight * parts["similarity"]
         if settings.contrastive_weight:
@@ -102,12 +103,13 @@ def _pair_loss(student: Student, table: TokenTable, pairs: Rows, config: Config)
     # A text that two pairs share is no wrong answer for either.
     same = (pairs[:, None, :] == pairs[None, :, :]).any(axis=-1)
     mask = torch.from_numpy(~same | np.eye(len(pairs), dtype=bool))
-    return in_batch_loss(scores, mask)
+    return in_batch_loss(scores, mask.to(scores.device))
 
 
 def _encode(student: Student, table: TokenTable, rows: Rows, config: Config) -> Tensor:
-    with autocast(config.run.precision):
-        vectors: Tensor = student.news_encoder(*table.tokens(rows)).vector  # (B, D)
+    device = device_of(student)
+    with autocast(config.run.precision, device):
+        vectors: Tensor = student.news_encoder(*table.tokens(rows, device)).vector  # (B, D)
     return vectors
 
 
@@ -169,13 +171,14 @@ def teacher_vectors(
 def encode_mean_pooled(teacher: Student, table: TokenTable, rows: Rows, precision: str) -> Vectors:
     """Return the unit mean of the teacher's last states for some texts: (N, W)."""
     teacher.eval()
+    device = device_of(teacher)
     chunks = list(table.chunks(rows, tokens_per_chunk=4096))
     parts = []
     for chunk in chunks:
-        ids, mask = table.tokens(rows[chunk])
-        with autocast(precision):
+        ids, mask = table.tokens(rows[chunk], device)
+        with autocast(precision, device):
             states = teacher.news_encoder(ids, mask).hidden_states[-1]
-        parts.append(mean_pooled(states, mask))
+        parts.append(mean_pooled(states, mask).cpu())
     vectors: Vectors = restore_order(parts, chunks).numpy()
     return vectors
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contract.tokens import TextTokenizer, pad
+from training.device import CPU
 
 Rows = NDArray[np.int64]
 
@@ -25,10 +26,12 @@ class TokenTable:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def tokens(self, rows: Sequence[int] | Rows) -> tuple[Tensor, Tensor]:
-        """Return ids and mask (B, T) of the given texts."""
+    def tokens(
+        self, rows: Sequence[int] | Rows, device: torch.device = CPU
+    ) -> tuple[Tensor, Tensor]:
+        """Return ids and mask (B, T) of the given texts, on a device."""
         tokens = pad([self._rows[row] for row in rows], self._pad_id)
-        return torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
+        return torch.from_numpy(tokens.ids).to(device), torch.from_numpy(tokens.mask).to(device)
 
     def chunks(self, rows: Rows, *, tokens_per_chunk: int) -> Iterator[Rows]:
         """Yield positions in `rows`, shortest texts first, cut by padded size."""
@@ -44,4 +47,4 @@ class TokenTable:
 def restore_order(parts: Sequence[Tensor], positions: Sequence[Rows]) -> Tensor:
     """Undo the bucketing: put each chunk's rows back to where `chunks` took them from."""
     order = torch.from_numpy(np.argsort(np.concatenate(positions), kind="stable"))
-    return torch.cat(list(parts))[order]
+    return torch.cat(list(parts))[order.to(parts[0].device)]

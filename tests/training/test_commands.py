@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from training.commands import evaluate, train
@@ -94,6 +95,22 @@ def test_a_failed_job_is_one_line_and_exit_code_1(
     ):
         lines = [line for line in result.stderr.splitlines() if line.startswith("newsbert: ")]
         assert (result.exit_code, len(lines)) == (1, 1), result.output
+
+
+def test_cuda_where_torch_sees_none_is_refused_before_anything_is_read(
+    tmp_path: Path, trained: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, and not one about the malformed folder; by flag and by environment alike."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "news.tsv").write_text("only one column\n")
+    settings, out = trained[0] / "tiny.toml", ("--out", str(tmp_path / "run"))
+    found = [run_train(tmp_path, settings, "--device", "cuda", *out)]
+    monkeypatch.setenv("NEWSBERT_DEVICE", "cuda")
+    found.append(run_train(tmp_path, settings, *out))
+    for result in found:
+        assert result.stderr == "newsbert: --device cuda: torch sees no CUDA device here\n"
+        assert result.exit_code == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_every_flag_names_its_environment_variable_and_there_is_an_example() -> None:

@@ -77,6 +77,19 @@ def test_all_processes_start_from_what_the_first_knows(two: Path) -> None:
     assert_equal(first, second)
 
 
+def test_a_step_that_overflows_in_one_process_is_left_out_by_all(two: Path) -> None:
+    """The mean gradient holds every overflow: none moves, all halve the scale, and all go on."""
+    first, second = (load_file(two / f"overflowed.{rank}") for rank in (0, 1))
+    assert_equal(first, second)
+    assert (first.pop("overflow/scale"), first.pop("good/scale")) == (256.0, 256.0)
+    before, after, later = (
+        {name.partition("/")[2]: value for name, value in first.items() if name.startswith(part)}
+        for part in ("before", "overflow", "good")
+    )
+    assert_equal(before, after)
+    assert any(not torch.equal(value, later[name]) for name, value in before.items())
+
+
 def test_a_process_that_is_left_says_so_and_does_not_wait(two: Path) -> None:
     """The second process had returned when the first asked for its gradients."""
     left = json.loads((two / "left").read_text())
@@ -146,6 +159,7 @@ def torchrun(folder: Path, config: Config, mind_folder: Path, *, out: Path) -> t
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", *where]
     paths = {"train": mind_folder, "dev": mind_folder, "cache": folder / "cache", "out": out}
     flags = [word for flag, path in paths.items() for word in (f"--{flag}", str(path))]
+    flags += ["--device", "cpu"]
     command = [*launcher, "-m", "newsbert", "train", "--config", str(folder / "tiny.toml"), *flags]
     process = subprocess.Popen(
         [sys.executable, *command],

@@ -10,8 +10,8 @@ import pytest
 
 from contract.figures import read_figures
 from training.checkpoint import load_pair, load_student
-from training.config import Config, HeadConfig, TaskWeights, TextDistillationConfig
-from training.errors import ConfigError, TeacherError, TrainingError
+from training.config import Config, HeadConfig, LossWeights, TaskWeights, TextDistillationConfig
+from training.errors import ConfigError, DepthMismatch, TeacherError, TrainingError
 from training.material import Inputs
 from training.pipeline import train_student
 from training.progress import ProgressDisplay
@@ -82,12 +82,25 @@ def taught(
     tmp_path: Path, config: Config, inputs: Inputs, run: Path, silent: ProgressDisplay
 ) -> Callable[..., Path]:
     """Return a function that trains a student whose teacher is the first run's model."""
-    settings = replace(config.distillation, joint=False, momentum=0.0, epochs=1)
+    assert config.random_teacher is not None
 
     def train(
-        *, teacher_run: Path | None = run, files: Any = inputs.topic_files, **text: Any
+        *,
+        teacher_run: Path | None = run,
+        files: Any = inputs.topic_files,
+        layers: int = 1,
+        hidden: int = 16,
+        weights: LossWeights = config.distillation.weights,
+        **text: Any,
     ) -> Path:
-        ours = replace(config, distillation=settings, text=replace(config.text, **text))
+        changes = {"joint": False, "momentum": 0.0, "epochs": 1, "weights": weights}
+        ours = replace(
+            config,
+            distillation=replace(config.distillation, **changes),
+            text=replace(config.text, **text),
+            model=replace(config.model, student_layers=layers),
+            random_teacher=replace(config.random_teacher, hidden=hidden),
+        )
         given = replace(inputs, teacher_run=teacher_run, topic_files=files)
         train_student(ours, given, tmp_path / "taught", resume=False, progress=silent)
         return tmp_path / "taught"
@@ -103,26 +116,33 @@ def test_a_finished_run_teaches_one_of_the_same_texts_and_topics(
     assert student.metrics["teacher"] == load_student(run).metrics["student"]
 
 
+def test_a_teacher_of_another_width_teaches_by_its_predictions(
+    taught: Callable[..., Path],
+) -> None:
+    """Only losses between states need equal widths."""
+    student = load_student(taught(hidden=32, weights=LossWeights(embedding=0, hidden=0, pooled=0)))
+    assert student.model.architecture.hidden == 32
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
         ({"teacher_run": None}, ConfigError, "name the teacher's run with --teacher-run"),
         ({"max_tokens": 11}, TeacherError, "teacher run heads: its spec differs"),
         ({"files": ()}, TeacherError, "teacher run heads: its topics differs"),
+        ({"layers": 2}, DepthMismatch, "a student of 2 layers does not divide a teacher of 1"),
+        ({"hidden": 32}, TeacherError, "teacher run heads: its states are 16 wide, this run's 32"),
     ],
-    ids=["no teacher run", "other texts", "other topics"],
+    ids=["no teacher run", "other texts", "other topics", "fewer layers", "other width"],
 )
-def test_a_teacher_of_other_texts_or_topics_is_refused(
+def test_a_teacher_of_other_texts_topics_or_sizes_is_refused(
     taught: Callable[..., Path],
     tmp_path: Path,
     change: dict[str, Any],
     error: type[TrainingError],
     message: str,
 ) -> None:
-    """By name, in the run's own record too, and nothing is kept."""
+    """By name, and before anything is learnt: there is no run."""
     with pytest.raises(error, match=message):
         taught(**change)
-    facts = facts_of(tmp_path / "taught")
-    assert facts["state"] == "failed"
-    assert message in facts["cause"]
-    assert not (tmp_path / "taught" / "checkpoint").exists()
+    assert not (tmp_path / "taught").exists()

@@ -113,7 +113,7 @@ def test_a_killed_process_can_be_continued(
     (tmp_path / "tiny.toml").write_text(to_toml(config))
     command = [sys.executable, "-c", "from training.commands import train; train()"]
     flags = ["--config", tmp_path / "tiny.toml", "--train", inputs.train, "--dev", inputs.dev]
-    flags += ["--topics", *inputs.topic_files, "--search", inputs.search or ""]
+    flags += ["--topics", *inputs.topic_files, "--search", inputs.search or "", "--device", "cpu"]
     process = subprocess.Popen(
         [*command, *map(str, flags), "--out", str(broken), "--cache", str(tmp_path / "cache")],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

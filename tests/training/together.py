@@ -110,6 +110,7 @@ def take_part(rank: int, count: int, port: int, folder: Path, architecture: Arch
         for case in CASES:
             save_file(learn(case, architecture), folder / f"{case}.{rank}")
         save_file(started(architecture), folder / f"started.{rank}")
+        save_file(overflowed(architecture), folder / f"overflowed.{rank}")
         if rank == 1:
             return
         before_s = time.monotonic()
@@ -120,6 +121,25 @@ def take_part(rank: int, count: int, port: int, folder: Path, architecture: Arch
             message = str(error)
         waited_s = time.monotonic() - before_s
         (folder / "left").write_text(json.dumps({"message": message, "waited_s": waited_s}))
+
+
+def overflowed(architecture: Architecture) -> dict[str, torch.Tensor]:
+    """Take a step in fp16 whose gradient overflows in the second process alone, then a good one."""
+    base = a_distillation(momentum=0.3)
+    config = replace(base, run=replace(base.run, precision="fp16"))
+    pair = a_pair(architecture, config)
+    optimisation = joint_optimisation(pair, config, steps=10)
+    optimisation.scaler.load_state_dict({**optimisation.scaler.state_dict(), "scale": 512.0})
+    found = {f"before/{name}": value for name, value in snapshot(pair).items()}
+    steps = epoch_steps(tiny_data(), config, 1)
+    for step, (name, factor) in enumerate((("overflow", torch.inf), ("good", 1.0))):
+        grown = factor if parallel.rank() else 1.0
+        hook = pair.student.click_model.scale.register_hook(lambda g, grown=grown: g * grown)
+        take_step(pair, next(steps), tiny_data(), optimisation, config=config, step=step)
+        hook.remove()
+        found |= {f"{name}/{n}": value for n, value in snapshot(pair).items()}
+        found[f"{name}/scale"] = torch.tensor(optimisation.scaler.get_scale())
+    return found
 
 
 def started(architecture: Architecture) -> dict[str, torch.Tensor]:

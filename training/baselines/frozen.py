@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from contract.article import Mask, Vectors
@@ -15,6 +14,7 @@ from contract.text import TextSpec
 from contract.tokens import TextTokenizer
 from training.baselines.classifiers import logistic_regression
 from training.config import ModelConfig
+from training.device import device_of
 from training.encoding import encode_texts
 from training.model.news_encoder import mean_pooled
 from training.teacher import Teacher, load_teacher
@@ -52,7 +52,7 @@ class FrozenEncoder:
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """Encode texts: (N,) -> (N, W), unit length."""
-        return encode_texts(texts, self._tokenizer, self._mean_pooled, torch.device("cpu"))
+        return encode_texts(texts, self._tokenizer, self._mean_pooled, device_of(self._backbone))
 
     def topic_logits(self, texts: Sequence[str]) -> Vectors:
         """Know no topics: (N,) -> (N, 0)."""

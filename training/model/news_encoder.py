@@ -50,7 +50,7 @@ class NewsEncoder(nn.Module):
             read = {"inputs_embeds": nn.functional.embedding(ids, words)}
         states = self.backbone(**read, attention_mask=mask, output_hidden_states=True).hidden_states
         # The transformer may run in bfloat16 (autocast); what is compared and ranked may not.
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(ids.device.type, enabled=False):
             pooled = self.pooling(states[-1].float(), mask)
             vector = nn.functional.normalize(self.dense(pooled), dim=-1)
         return NewsEncoding(states[0], tuple(states[1:]), pooled, vector)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from training.errors import DepthMismatch
@@ -118,9 +117,3 @@ def embedding_table(model: Student) -> nn.Module:
 def count_parameters(module: nn.Module) -> int:
     """Count distinct parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def autocast(precision: str) -> torch.autocast:
-    """Return the context of the forward pass: fp32, or half the bits where that is safe."""
-    dtype = {"fp16": torch.float16}.get(precision, torch.bfloat16)
-    return torch.autocast("cpu", dtype=dtype, enabled=precision != "fp32")
