@@ -47,9 +47,11 @@ format: $(VENV)/installed-all ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/installed-all ## measure and write benchmarks/results/ (needs wrk; TEACHER=DIR_OR_HUB_ID)
+bench: $(VENV)/installed-all ## measure and write benchmarks/results/ (needs wrk; TEACHER=DIR_OR_HUB_ID DATA=DIR)
 	@$(BIN)/python -m benchmarks.service
 	@$(BIN)/python -m benchmarks.encoder $(if $(TEACHER),--teacher $(TEACHER)) $(if $(DATA),--texts $(DATA)/mind/train/news.tsv)
+	@$(BIN)/python -m benchmarks.reading
+	@$(if $(and $(TEACHER),$(DATA)),$(BIN)/python -m benchmarks.training --teacher $(TEACHER) --data $(DATA),echo "benchmarks.training needs TEACHER and DATA: left out")
 
 train-sample: $(VENV)/installed-all ## a quick model from samples/ alone, exported to var/sample-bundle
 	@$(BIN)/newsbert train --config training/configs/sample.toml --train samples/mind/train --dev samples/mind/dev --out runs/sample --resume
