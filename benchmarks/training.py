@@ -282,11 +282,10 @@ class Watched:
         """Do what fp16 needs."""
         self._inner.unscale()
 
-    def step(self, number: int) -> float:
+    def step(self, number: int) -> None:
         """Take the optimiser's step."""
-        norm = self._inner.step(number)
+        self._inner.step(number)
         self._clock.ended("optimiser")
-        return norm
 
 
 class Leg:

@@ -11,6 +11,7 @@ import click
 
 from contract.figures import write_figures
 from contract.measuring import EvaluationData, Measured, Predictor, TaskFigures, measure, read_data
+from contract.search import NEWS
 from contract.text import TextSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,6 +23,11 @@ Each figure is printed with its 95 % interval. Baselines are popularity, topic-p
 bm25, frozen-teacher and majority.
 """
 EXAMPLE = "Example: newsbert evaluate bundles/newsbert --task search --search data/search --json"
+_DATA_FILES = {
+    "recommendation": ("news.tsv", "behaviors.tsv"),
+    "topics": ("news.tsv",),
+    "search": (*NEWS, "dev.tsv"),
+}
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -133,6 +139,20 @@ class Request:
         """Return the files of labelled texts: MIND's articles first."""
         return [*([("", self.mind / "news.tsv")] if self.mind else []), *self.topics]
 
+    def files(self) -> dict[str, Path]:
+        """Return the data files that the task's figures depend on, by their names in a run."""
+        clicks = {"train": self.train, "dev": self.mind}
+        folders = {"search": self.search} if self.task == "search" else clicks
+        files = {
+            f"{name}/{file}": folder / file
+            for name, folder in folders.items()
+            for file in _DATA_FILES[self.task]
+            if folder
+        }
+        if self.task == "topics":
+            files |= {f"topics/{path.name}": path for _, path in self.topics}
+        return {name: path for name, path in files.items() if path.exists()}
+
     def read(self, spec: TextSpec) -> EvaluationData:
         """Read what the task needs, and tell on stderr what is odd about it."""
         data = read_data(
@@ -154,7 +174,7 @@ def answer(request: Request, predictor: Predictor, *, name: str, line: str) -> N
     """
     measured = measure(predictor, request.read(predictor.spec))
     if request.out is not None:
-        write_figures(request.out, {name: measured}, line=line)
+        write_figures(request.out, {name: measured}, line=line, files=request.files())
     click.echo(as_json(measured) if request.as_json else as_table(measured))
 
 

@@ -1,4 +1,4 @@
-"""Rank the impressions of a MIND folder with an encoder and a click model, and measure it."""
+"""Rank the impressions of a MIND folder with an encoder and a click model."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,7 +7,6 @@ import numpy as np
 
 from contract.article import Article, Impression, Mask, Vectors
 from contract.mind import MindFolder
-from contract.ranking import RankingMetrics, mean_over_impressions
 from contract.scoring import ClickModel
 from contract.text import TextSpec
 
@@ -24,16 +23,6 @@ class Encoder(Protocol):
     def users(self, history: Vectors, mask: Mask) -> Vectors:
         """Encode histories: (B, H, D) and (B, H) -> (B, D)."""
         ...
-
-
-def evaluate(
-    folder: MindFolder, encoder: Encoder, click_model: ClickModel, spec: TextSpec
-) -> RankingMetrics:
-    """Return MIND's metrics over the folder's impressions."""
-    scores = rank_impressions(folder, encoder, click_model, spec)
-    return mean_over_impressions(
-        (s, i.clicks) for s, i in zip(scores, folder.impressions, strict=True)
-    )
 
 
 def rank_impressions(

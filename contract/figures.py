@@ -3,9 +3,10 @@
 Tables and their intervals are computed from such files alone.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from contract.measuring import Measured
 
 FIGURES = "figures.json"
 DIGITS = 6
-# Units that comparisons are made of; the others' figures are means that nothing is paired on.
+# Units that comparisons are made of. Of other figures only the mean is kept: no interval, no pairs.
 KEPT_UNITS = {
     "recommendation": {"auc": "auc", "ndcg10": "ndcg10"},
     "topics": {"accuracy": "topics/{taxonomy}"},
@@ -27,24 +28,38 @@ class FiguresError(ValueError):
 
 @dataclass(frozen=True)
 class FiguresFile:
-    """What a file says: nested figures by model, and values per impression, text or query."""
+    """What a file says: nested figures by model, and values per impression, text or query.
+
+    Of what was only measured it has the hashes of the data files, too; a run has them elsewhere.
+    """
 
     line: str
     seed: int | None
     models: dict[str, dict[str, Any]]
     units: dict[str, dict[str, list[float]]]
+    data_sha256: dict[str, str] = field(default_factory=dict)
 
 
 def write_figures(
-    directory: Path, models: Mapping[str, Measured], *, line: str, seed: int | None = None
+    directory: Path,
+    models: Mapping[str, Measured],
+    *,
+    line: str,
+    seed: int | None = None,
+    files: Mapping[str, Path] | None = None,
 ) -> Path:
-    """Write `figures.json` into a directory, whole or not at all, and return its path."""
-    content = {
+    """Write `figures.json` into a directory, whole or not at all, and return its path.
+
+    `files` are the data files that the figures depend on, by the names that a run gives them.
+    """
+    content: dict[str, Any] = {
         "line": line,
         "seed": seed,
         "models": {name: nested(measured) for name, measured in models.items()},
         "units": {name: kept_units(measured) for name, measured in models.items()},
     }
+    if files:
+        content["data_sha256"] = file_hashes(files)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / FIGURES
     partial = path.with_name(f"{path.name}.partial")
@@ -69,6 +84,11 @@ def read_figures(path: Path) -> FiguresFile:
     return found
 
 
+def file_hashes(files: Mapping[str, Path]) -> dict[str, str]:
+    """Return the sha256 of each file under the name it has in a run."""
+    return {name: _sha256(path) for name, path in files.items()}
+
+
 def nested(measured: Measured) -> dict[str, Any]:
     """Return figures by task, those of topics by taxonomy."""
     tasks: dict[str, Any] = {}
@@ -90,3 +110,9 @@ def kept_units(measured: Measured) -> dict[str, list[float]]:
             values = [round(value, DIGITS) for value in task.units[figure]]
             kept[key.format(taxonomy=taxonomy)] = values
     return kept
+
+
+def _sha256(path: Path) -> str:
+    # In pieces: a large click log need not fit into memory.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

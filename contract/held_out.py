@@ -2,7 +2,8 @@
 
 import hashlib
 
-# "Every tenth, by hash of its id": labelled texts that no model may learn from.
+# "Every tenth, by hash of its id": labelled texts whose topics no model may learn. The texts alone
+# may take part where topics play no role, as in text distillation.
 HELD_OUT_SHARE = 0.1
 
 

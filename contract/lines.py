@@ -17,13 +17,13 @@ class MalformedFile(ValueError):
         super().__init__(f"{path.name}, line {line}, column {column}: {problem}")
 
 
-def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a plain or `.gz` file from number 1; blank ones are left out."""
+def iter_lines(path: Path, *, blank: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a plain or `.gz` file from number 1; blank ones only if asked for."""
     number = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for number, raw in enumerate(file, 1):
-                if raw.rstrip(b"\r\n"):
+                if blank or raw.rstrip(b"\r\n"):
                     yield number, raw
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise MalformedFile(path, number + 1, "1", f"damaged gzip: {error}") from error
@@ -48,12 +48,19 @@ def split_columns(
     return columns
 
 
-def parse_object(path: Path, number: int, raw: bytes) -> dict[str, Any]:
-    """Read a line as one JSON object; a column is then a place in the line, from 1."""
+def decode(path: Path, number: int, raw: bytes) -> str:
+    """Read a line without columns of its own; a column is then a place in the line, from 1."""
     try:
-        found = json.loads(raw.decode("utf-8"))
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise MalformedFile(path, number, str(error.start + 1), "not UTF-8") from error
+
+
+def parse_object(path: Path, number: int, raw: bytes) -> dict[str, Any]:
+    """Read a line as one JSON object; a column is then a place in the line, from 1."""
+    line = decode(path, number, raw).rstrip("\r\n")
+    try:
+        found = json.loads(line)
     except json.JSONDecodeError as error:
         raise MalformedFile(path, number, str(error.colno), f"no JSON: {error.msg}") from error
     except (RecursionError, ValueError) as error:
@@ -63,8 +70,12 @@ def parse_object(path: Path, number: int, raw: bytes) -> dict[str, Any]:
     return found
 
 
-def text_of(path: Path, number: int, record: Mapping[str, object], key: str) -> str:
-    """Return a key's text; absent or null is blank."""
+def text_of(
+    path: Path, number: int, record: Mapping[str, object], key: str, *, required: bool = False
+) -> str:
+    """Return a key's text; null is blank, and so is an absent key unless it is required."""
+    if required and key not in record:
+        raise MalformedFile(path, number, key, "missing")
     value = record.get(key)
     if value is None:
         return ""

@@ -124,8 +124,8 @@ def read_data(
 ) -> EvaluationData:
     """Read a MIND folder, files of labelled texts as (taxonomy or "", path), a search folder.
 
-    A tenth of the labelled texts, by hash of their ids, is measured on and never learnt from; with
-    `all_texts` all of them are measured on.
+    A tenth of the labelled texts, by hash of their ids, is measured on, its topics never learnt;
+    with `all_texts` all of them are measured on.
     """
     report = TopicReport()
     texts = [t for name, path in topics for t in read_topics(path, spec, report, taxonomy=name)]

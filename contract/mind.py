@@ -1,7 +1,7 @@
 """Read and write MIND folders: `news.tsv` (8 columns) and `behaviors.tsv` (5), tabs, no quoting.
 
 What is malformed stops the reading with file, line and column. What real logs merely have (blank
-topics, missing abstracts, unknown ids, impressions without clicks) is kept and counted.
+topics, broken entities, unknown ids, impressions without clicks) is kept and counted.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from contract.article import Article, Impression
 from contract.lines import MalformedFile, readable_counts, split_columns
@@ -24,7 +25,7 @@ NEWS_COLUMNS = (
     "title_entities",
     "abstract_entities",
 )
-# The fields of an article that the first columns hold.
+# The fields of an article that the first columns hold; the others hold entities.
 ARTICLE_FIELDS = ("id", "topic", "subtopic", "title", "abstract", "url")
 BEHAVIOR_COLUMNS = ("impression", "user", "time", "history", "candidates")
 TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"
@@ -43,8 +44,10 @@ class MindReport:
     blank_topics: int = 0
     missing_abstracts: int = 0
     empty_titles: int = 0
+    broken_entities: int = 0
     unknown_ids: int = 0
     impressions_without_clicks: int = 0
+    impressions_without_skips: int = 0
     impressions_without_history: int = 0
 
     def lines(self) -> list[str]:
@@ -84,6 +87,7 @@ def read_news(path: Path, report: MindReport | None = None) -> list[Article]:
         counts.blank_topics += not article.topic
         counts.missing_abstracts += not article.abstract
         counts.empty_titles += not article.title
+        counts.broken_entities += sum(map(_is_broken, columns[len(ARTICLE_FIELDS) :]))
     return list(articles.values())
 
 
@@ -96,6 +100,7 @@ def iter_behaviors(
         impression = _impression(path, number, columns)
         counts.impressions += 1
         counts.impressions_without_clicks += not any(impression.clicks)
+        counts.impressions_without_skips += all(impression.clicks)
         counts.impressions_without_history += not impression.history
         if known is not None:
             ids = (*impression.history, *impression.candidates)
@@ -153,6 +158,17 @@ def _article(path: Path, number: int, columns: list[str]) -> Article:
         first = error.errors(include_input=False)[0]
         column = NEWS_COLUMNS[ARTICLE_FIELDS.index(str(first["loc"][0]))]
         raise MindError(path, number, column, first["msg"]) from error
+
+
+def _is_broken(entities: str) -> bool:
+    # Nobody reads them, so they stop nobody: a list of JSON objects, or nothing at all, is whole.
+    if entities == "[]" or not entities.strip():
+        return False
+    try:
+        found = from_json(entities, cache_strings="keys")
+    except ValueError:
+        return True
+    return not (isinstance(found, list) and all(isinstance(one, dict) for one in found))
 
 
 def _impression(path: Path, number: int, columns: list[str]) -> Impression:

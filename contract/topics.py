@@ -207,10 +207,10 @@ def _articles(path: Path, report: TopicReport) -> Iterator[Article]:
 def _json_records(path: Path, report: TopicReport) -> Iterator[Record]:
     for number, raw in iter_lines(path):
         record = parse_object(path, number, raw)
-        for key in ("headline", "category"):
-            if key not in record:
-                raise MalformedFile(path, number, key, "missing")
-        fields = {f: text_of(path, number, record, key) for f, key in RECORD_KEYS.items()}
+        fields = {
+            field: text_of(path, number, record, key, required=field in COLUMN_KEYS)
+            for field, key in RECORD_KEYS.items()
+        }
         report.empty_descriptions += not fields["abstract"]
         yield number, {**fields, "id": text_of(path, number, record, "id")}
 

@@ -48,8 +48,10 @@ class Lines:
     def count(self, report: MindReport) -> None:
         """Add what these lines have to a report, as `contract.mind` counts it."""
         lines = np.repeat(np.arange(len(self)), self.candidate_lengths)
+        clicked = np.bincount(lines[self.clicks], minlength=len(self))  # (L,)
         report.impressions += len(self)
-        report.impressions_without_clicks += len(self) - len(np.unique(lines[self.clicks]))
+        report.impressions_without_clicks += int((clicked == 0).sum())
+        report.impressions_without_skips += int((clicked == self.candidate_lengths).sum())
         report.impressions_without_history += int((self.history_lengths == 0).sum())
         report.unknown_ids += int((self.history < 0).sum() + (self.candidates < 0).sum())
 

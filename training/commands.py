@@ -99,6 +99,8 @@ def train(
     config = _settings(file, seed)
     directory = out or Path("runs") / file.stem
     # torch and transformers take seconds to import: not before the settings are known to be right.
+    from torch import OutOfMemoryError
+
     from training.device import take_device
     from training.material import Inputs
     from training.pipeline import train_student
@@ -110,7 +112,7 @@ def train(
         figures = train_student(
             config, read, directory, resume=resume, progress=progress, device=chosen
         )
-    except (TrainingError, ValueError, OSError) as error:
+    except (TrainingError, ValueError, OSError, OutOfMemoryError) as error:
         # Before the line of the failure, so that the bar does not overwrite it.
         progress.close()
         _fail(error)

@@ -8,9 +8,25 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from training.errors import ConfigError
+from training.ranges import (
+    Clip,
+    Count,
+    Decay,
+    Field,
+    Group,
+    Part,
+    Precision,
+    Rate,
+    Seed,
+    Share,
+    Size,
+    Temperature,
+    Tokens,
+    Weight,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -20,30 +36,30 @@ if TYPE_CHECKING:
 class TextConfig:
     """Say what text of an article is encoded (contract.text.TextSpec)."""
 
-    fields: tuple[str, ...] = ("topic", "subtopic", "title")
-    abstract_chars: int = 200
-    max_tokens: int = 32
-    history: int = 50
+    fields: tuple[Field, ...] = ("topic", "subtopic", "title")
+    abstract_chars: Count = 200
+    max_tokens: Tokens = 32
+    history: Size = 50
 
 
 @dataclass(frozen=True)
 class TaskWeights:
     """Weigh the three tasks, learnt alone or together; 0 leaves a task out."""
 
-    recommendation: float = 1.0
-    topics: float = 1.0
-    search: float = 0.0
+    recommendation: Weight = 1.0
+    topics: Weight = 1.0
+    search: Weight = 0.0
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Shape teacher and student; `teacher_layers = 0` keeps all layers of the checkpoint."""
 
-    student_layers: int = 2
-    teacher_layers: int = 0
-    dim: int = 256
-    query_width: int = 200
-    dropout: float = 0.1
+    student_layers: Size = 2
+    teacher_layers: Count = 0
+    dim: Size = 256
+    query_width: Size = 200
+    dropout: Part = 0.1
     candidate_aware: bool = True  # lambda of the click model; false leaves it at 0
     content_term: bool = True  # b of the click model; false leaves it at 0
 
@@ -52,10 +68,10 @@ class ModelConfig:
 class RandomTeacherConfig:
     """Shape the randomly initialised teacher of a run that names no pretrained one."""
 
-    layers: int = 4
-    hidden: int = 64
-    heads: int = 4
-    vocabulary: int = 4000
+    layers: Size = 4
+    hidden: Size = 64
+    heads: Size = 4
+    vocabulary: Size = 4000
 
 
 @dataclass(frozen=True)
@@ -65,17 +81,17 @@ class TextDistillationConfig:
     It has a seed of its own, so that runs which differ only later share its result.
     """
 
-    passes: int = 0
-    seed: int = 1
-    max_tokens: int = 32  # may be shorter than what is ranked: this stage sees the most texts
-    texts_per_step: int = 128
-    learning_rate: float = 5e-4
-    warmup_share: float = 0.06
-    similarity_weight: float = 10.0
-    contrastive_weight: float = 0.0  # of matching titles with their abstracts
-    contrastive_temperature: float = 0.05
-    pairs_per_step: int = 64
-    clip: float = 1.0
+    passes: Count = 0
+    seed: Seed = 1
+    max_tokens: Tokens = 32  # may be shorter than what is ranked: this stage sees the most texts
+    texts_per_step: Group = 128
+    learning_rate: Rate = 5e-4
+    warmup_share: Share = 0.06
+    similarity_weight: Weight = 10.0
+    contrastive_weight: Weight = 0.0  # of matching titles with their abstracts
+    contrastive_temperature: Temperature = 0.05
+    pairs_per_step: Group = 64
+    clip: Clip = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,62 +101,62 @@ class HeadConfig:
     Heads that fit the encoder before it is tuned distort it less (Kumar et al., ICLR 2022).
     """
 
-    epochs: int = 0
-    rows_per_step: int = 8
-    content_decay: float = 0.1
-    user: float = 3e-4  # learning rates
-    topic: float = 3e-3
-    click: float = 2e-3
-    content: float = 3e-2
+    epochs: Count = 0
+    rows_per_step: Size = 8
+    content_decay: Weight = 0.1
+    user: Rate = 3e-4  # learning rates
+    topic: Rate = 3e-3
+    click: Rate = 2e-3
+    content: Rate = 3e-2
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """Weigh the losses of each task (gold, distill) and of the states; the paper adds them up."""
 
-    gold: float = 1.0
-    distill: float = 1.0
-    embedding: float = 1.0
-    hidden: float = 1.0
-    pooled: float = 1.0
+    gold: Weight = 1.0
+    distill: Weight = 1.0
+    embedding: Weight = 1.0
+    hidden: Weight = 1.0
+    pooled: Weight = 1.0
 
 
 @dataclass(frozen=True)
 class LearningRates:
     """Set one learning rate for each kind of parameter."""
 
-    encoder: float = 2e-5
-    pooling: float = 1e-4  # the shared pooling and dense layers
-    user: float = 3e-4
-    topic: float = 3e-3
-    click: float = 2e-3  # scale, attention and temperature
-    content: float = 1e-2
+    encoder: Rate = 2e-5
+    pooling: Rate = 1e-4  # the shared pooling and dense layers
+    user: Rate = 3e-4
+    topic: Rate = 3e-3
+    click: Rate = 2e-3  # scale, attention and temperature
+    content: Rate = 1e-2
 
 
 @dataclass(frozen=True)
 class DistillationConfig:
     """Set joint teacher-student learning (paper, section 3)."""
 
-    epochs: int = 3
+    epochs: Count = 3
     joint: bool = True  # false: the teacher is a finished run's model and learns no more
-    rows_per_step: int = 32
-    accumulate: int = 1  # batches whose gradients make one step
-    negatives_per_click: int = 4  # 0: all skips of the impression
-    topic_texts_per_step: int = 64
-    queries_per_step: int = 16
-    temperature: float = 1.0
-    search_temperature: float = 0.05
-    momentum: float = 0.1
-    tuned_blocks: int = 0  # blocks counted from the top; 0 tunes all of them
+    rows_per_step: Size = 32
+    accumulate: Size = 1  # batches whose gradients make one step
+    negatives_per_click: Count = 4  # 0: all skips of the impression
+    topic_texts_per_step: Size = 64
+    queries_per_step: Size = 16
+    temperature: Temperature = 1.0
+    search_temperature: Temperature = 0.05
+    momentum: Share = 0.1
+    tuned_blocks: Count = 0  # blocks counted from the top; 0 tunes all of them
     tune_embeddings: bool = True
-    block_decay: float = 1.0  # each lower block learns at this share of the rate above it
-    warmup_share: float = 0.1
-    clip: float = 1.0
-    content_decay: float = 1.0
-    kept_share: float = 0.0  # of the encoder before click training, in what ships
+    block_decay: Decay = 1.0  # each lower block learns at this share of the rate above it
+    warmup_share: Share = 0.1
+    clip: Clip = 1.0
+    content_decay: Weight = 1.0
+    kept_share: Share = 0.0  # of the encoder before click training, in what ships
     central_encoding: bool = True  # each distinct text of a batch once; false: every slot
     length_bucketing: bool = True  # false: padded to the longest text of the batch
-    tokens_per_chunk: int = 1024  # small chunks stay in cache and pad less
+    tokens_per_chunk: Size = 1024  # small chunks stay in cache and pad less
     weights: LossWeights = field(default_factory=LossWeights)
     learning_rates: LearningRates = field(default_factory=LearningRates)
 
@@ -149,12 +165,12 @@ class DistillationConfig:
 class RunConfig:
     """Set what does not belong to the method: seed, threads, precision, saving."""
 
-    seed: int = 1
-    threads: int = 2
-    precision: str = "fp32"  # or "bf16", "fp16": autocast, weights stay fp32
-    holdout_share: float = 0.1  # of the impressions, to choose the epoch; 0: the last one ships
-    save_every_steps: int = 200
-    patience: int = 0  # epochs without a better held-out figure before stopping; 0: never
+    seed: Seed = 1
+    threads: Size = 2
+    precision: Precision = "fp32"  # or "bf16", "fp16": autocast, weights stay fp32
+    holdout_share: Part = 0.1  # of the impressions, to choose the epoch; 0: the last one ships
+    save_every_steps: Size = 200
+    patience: Count = 0  # epochs without a better held-out figure before stopping; 0: never
 
 
 @dataclass(frozen=True)
@@ -172,12 +188,12 @@ class Config:
 
 
 def load_config(path: Path) -> Config:
-    """Read a TOML file; an unknown key or a wrong type raises ConfigError naming it."""
+    """Read a TOML file; an unknown key, wrong type or impossible value raises ConfigError."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # neither TOML nor, perhaps, UTF-8
         raise ConfigError(f"{path}: {error}") from error
     return parse_config(table)
 
@@ -186,7 +202,7 @@ def parse_config(table: Mapping[str, Any]) -> Config:
     """Turn a parsed TOML table into a checked Config."""
     config = _build(Config, table, at="")
     assert isinstance(config, Config)  # noqa: S101  (narrows the generic builder's type)
-    _check_ranges(config)
+    _check_together(config)
     return config
 
 
@@ -220,7 +236,7 @@ def _literal(value: object) -> str:
 
 # Any: what comes out of TOML has any type, and what type must come out is only known at run time.
 def _build(kind: type, table: Mapping[str, Any], *, at: str) -> Any:  # noqa: ANN401
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     unknown = sorted(set(table) - set(hints))
     if unknown:
         raise ConfigError(f"unknown key: {_join(at, unknown[0])}; known here: {', '.join(hints)}")
@@ -228,6 +244,12 @@ def _build(kind: type, table: Mapping[str, Any], *, at: str) -> Any:  # noqa: AN
 
 
 def _convert(kind: Any, value: Any, *, at: str) -> Any:  # noqa: ANN401
+    if get_origin(kind) is Annotated:
+        kind, allowed = get_args(kind)
+        found = _convert(kind, value, at=at)
+        if not allowed.holds(found):
+            raise ConfigError(f"{at} is out of range: it must be {allowed.words}, not {found}")
+        return found
     if get_origin(kind) in (Union, types.UnionType):
         kind = next(option for option in get_args(kind) if option is not types.NoneType)
     if dataclasses.is_dataclass(kind):
@@ -249,38 +271,28 @@ def _join(at: str, key: str) -> str:
     return f"{at}.{key}" if at else key
 
 
-def _check_ranges(config: Config) -> None:
-    distillation = config.distillation
-    checks = {
-        "model.student_layers": config.model.student_layers >= 1,
-        "model.dropout": 0 <= config.model.dropout < 1,
-        "tasks": any(weights := dataclasses.astuple(config.tasks)) and min(weights) >= 0,
-        "distillation.momentum": 0 <= distillation.momentum <= (1 if distillation.joint else 0),
-        "distillation.weights": min(parts := dataclasses.astuple(distillation.weights)) >= 0
-        and (distillation.joint or any(parts)),
-        "distillation.temperature": distillation.temperature > 0,
-        "distillation.search_temperature": distillation.search_temperature > 0,
-        "distillation.block_decay": 0 < distillation.block_decay <= 1,
-        "distillation.kept_share": 0 <= distillation.kept_share <= 1,
-        "distillation.negatives_per_click": distillation.negatives_per_click >= 0,
-        "distillation.rows_per_step": distillation.rows_per_step >= 1,
-        "distillation.accumulate": distillation.accumulate >= 1,
-        "distillation.topic_texts_per_step": distillation.topic_texts_per_step >= 1,
-        "distillation.queries_per_step": distillation.queries_per_step >= 1,
-        "distillation.tuned_blocks": 0 <= distillation.tuned_blocks <= config.model.student_layers,
-        "text_distillation.max_tokens": config.text_distillation.max_tokens >= 4,
-        "text_distillation.texts_per_step": config.text_distillation.texts_per_step >= 2,
-        "text_distillation.pairs_per_step": config.text_distillation.pairs_per_step >= 2,
-        "text_distillation.contrastive_temperature": (
-            config.text_distillation.contrastive_temperature > 0
+def _check_together(config: Config) -> None:
+    """Refuse values that only others make impossible."""
+    distillation, run, layers = config.distillation, config.run, config.model.student_layers
+    learnt = any(dataclasses.astuple(config.tasks))
+    taught = distillation.joint or any(dataclasses.astuple(distillation.weights))
+    mixed = distillation.joint or not distillation.momentum
+    held_out = run.holdout_share and config.tasks.recommendation
+    checks = (
+        (learnt, "tasks", "one of them must be learnt"),
+        (taught, "distillation.weights", "one of them must be learnt from where joint is off"),
+        (mixed, "distillation.momentum", "it must be 0 where joint is off"),
+        (
+            distillation.tuned_blocks <= layers,
+            "distillation.tuned_blocks",
+            f"it must be at most model.student_layers, which is {layers}",
         ),
-        "run.precision": config.run.precision in ("fp32", "bf16", "fp16"),
-        "run.holdout_share": 0 <= config.run.holdout_share < 1,
-        "run.save_every_steps": config.run.save_every_steps >= 1,
-        # Nothing gets better or worse where nothing is held out.
-        "run.patience": config.run.patience >= 0
-        and (config.run.patience == 0 or config.run.holdout_share > 0),
-    }
-    for key, holds in checks.items():
+        (
+            held_out or not run.patience,
+            "run.patience",
+            "it must be 0 where nothing is held out for recommendation",
+        ),
+    )
+    for holds, key, reason in checks:
         if not holds:
-            raise ConfigError(f"{key} is out of range")
+            raise ConfigError(f"{key} is out of range: {reason}")

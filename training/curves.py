@@ -16,15 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
 Record = dict[str, Any]
-NOT_LOSSES = {
-    "stage",
-    "step",
-    "epoch",
-    "news_per_s",
-    "examples_per_s",
-    "learning_rate",
-    "gradient_norm",
-}
+NOT_LOSSES = {"stage", "step", "epoch", "news_per_s", "examples_per_s", "learning_rate"}
 HEIGHTS = {"loss": 3, "held out": 1.4, "learning rate": 1}
 
 

@@ -1,12 +1,10 @@
-"""Environment: the versions, the commit and the hashes of files that a run depends on."""
+"""Environment: the device, the versions and the commit that a run depends on."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +35,9 @@ def git_commit() -> str | None:
     return f"{commit}-dirty" if changes else commit
 
 
-def file_hashes(files: Mapping[str, Path]) -> dict[str, str]:
-    """Return the sha256 of each file under the name it has in the run."""
-    return {name: _sha256(path) for name, path in files.items()}
-
-
 def _git(*arguments: str) -> str:
     command = ["git", *arguments]
     found = subprocess.run(  # noqa: S603  (constant commands)
         command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
     )
     return found.stdout.strip()
-
-
-def _sha256(path: Path) -> str:
-    # In pieces: a large click log need not fit into memory.
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

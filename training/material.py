@@ -19,6 +19,7 @@ from contract.topics import (
     TopicReport,
     labelled_articles,
     read_topics,
+    taxonomies,
     taxonomy_of,
 )
 from training.batches import QueryRow, TaskRows, TopicTexts
@@ -27,6 +28,7 @@ from training.click_log_rows import ClickRows, click_rows
 from training.config import Config
 from training.distill import TrainingData
 from training.errors import ConfigError, DataError
+from training.texts import HeadlineReport, headline_report
 from training.token_table import TokenTable
 
 
@@ -65,7 +67,8 @@ class Material:
     """Hold what was read: folders, labelled texts, queries, and what of it is held out.
 
     `topics` are full names in the order of the logits; `labelled` is all labelled texts, and
-    `topic_reports` tell what was odd in each file that they were read from.
+    `topic_reports` tell what was odd in each file that they were read from. Of unlabelled texts
+    there are reports alone: they are read when they are learnt from.
     """
 
     train: ClickLog
@@ -75,6 +78,7 @@ class Material:
     topics: list[str]
     labelled: list[LabelledText]
     topic_reports: Mapping[Path, TopicReport]
+    text_reports: Mapping[Path, HeadlineReport]
     search: SearchFolder | None
 
 
@@ -95,16 +99,17 @@ def read_material(inputs: Inputs, config: Config) -> Material:
         *labelled_articles(train.articles, spec, reports[news]),
         *(t for path in inputs.topic_files for t in read_topics(path, spec, reports[path])),
     ]
-    if config.tasks.topics and not labelled:
-        raise DataError("tasks.topics is on, but no article and no --topics file has a topic")
+    topics = sorted({text.topic for text in labelled})
+    _check_topics(topics, config)
     return Material(
         train=train,
         dev=dev,
         holdout=holdout,
         clicks=clicks,
-        topics=sorted({text.topic for text in labelled}),
+        topics=topics,
         labelled=labelled,
         topic_reports=reports,
+        text_reports={path: headline_report(path) for path in inputs.text_files},
         search=_search(inputs, config),
     )
 
@@ -159,6 +164,18 @@ def _query_rows(material: Material, spec: TextSpec, texts: _Texts) -> list[Query
         QueryRow(texts.row(query.text), tuple(texts.row(answers[i]) for i in query.relevant))
         for query in material.search.train
     ]
+
+
+def _check_topics(topics: Sequence[str], config: Config) -> None:
+    if config.tasks.topics and not topics:
+        raise DataError("tasks.topics is on, but no article and no --topics file has a topic")
+    known, texts = taxonomies(topics), config.distillation.topic_texts_per_step
+    # Beside clicks every taxonomy has an equal share of a step's texts: `batches` draws them so.
+    if config.tasks.topics and config.tasks.recommendation and texts < len(known):
+        raise ConfigError(
+            f"distillation.topic_texts_per_step = {texts} is below the {len(known)} taxonomies "
+            f"({', '.join(known)}): some would never be learnt"
+        )
 
 
 def _search(inputs: Inputs, config: Config) -> SearchFolder | None:

@@ -72,19 +72,18 @@ class Optimisation:
         """Take the scale out of all gradients at once, before anything compares or mixes them."""
         self.scaler.unscale_(self.adam)
 
-    def step(self, number: int) -> float:
-        """Clip, take step `number` (from 0) and clear the gradients; return the gradient's norm.
+    def step(self, number: int) -> None:
+        """Clip, take step `number` (from 0) and clear the gradients.
 
         A step whose scaled gradients overflowed is left out, and the scale is lowered.
         """
-        norm: Tensor = torch.nn.utils.clip_grad_norm_(self.parameters, self._clip)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self._clip)
         factor = learning_rate_factor(number, steps=self._steps, warmup=self._warmup)
         for settings, group in zip(self.adam.param_groups, self._groups, strict=True):
             settings["lr"] = group.learning_rate * factor
         self.scaler.step(self.adam)
         self.scaler.update()
         self.adam.zero_grad(set_to_none=True)
-        return float(norm)
 
 
 def learning_rate_factor(number: int, *, steps: int, warmup: int) -> float:

@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from contract.figures import nested, write_figures
+from contract.figures import FIGURES, file_hashes, nested, write_figures
 from contract.measuring import EvaluationData, Measured, measure, split_topics
 from contract.text import TextSpec
 from training import parallel
 from training.averaging import averaged, backbone_before_clicks
 from training.checkpoint import StudentCheckpoint, load_pair, load_student, save_checkpoint
+from training.checks import check_settings
 from training.config import Config
 from training.curves import draw_curves
 from training.device import CPU, device_of
 from training.distill import STAGE, TrainingData, distill, needs_teacher
 from training.encoding import predictor_of
-from training.environment import file_hashes
 from training.errors import ConfigError
 from training.following import Follower, start_together
 from training.heads import train_heads
@@ -65,6 +65,7 @@ def train_student(
     spec = TextSpec.model_validate(vars(config.text))
     material = read_material(inputs, config)
     teacher = find_teacher(inputs, config, material, spec)
+    check_settings(config, material, teacher.architecture)
     pair = pair_with_teacher(
         teacher.architecture, teacher.backbone, student_layers=config.model.student_layers
     )
@@ -87,7 +88,8 @@ def train_student(
         if parallel.rank():
             return follow(pair, session)
         state = run.begin(facts_of(inputs, config, pair), resume=resume)
-        run.describe({"data": data_read(inputs, material), "inputs": input_facts(flags_of(inputs))})
+        read = data_read(inputs, material, config)
+        run.describe({"data": read, "inputs": input_facts(flags_of(inputs))})
         checkpoint = dataclasses.replace(checkpoint, provenance=_provenance(run, config))
         session = dataclasses.replace(session, checkpoint=checkpoint)
         pair, state = learn_texts(pair, teacher, session, state)
@@ -176,7 +178,11 @@ def learn_tasks(pair: TeacherStudent, data: TrainingData, session: Session, stat
 
 
 def keep(student: Student, pair: TeacherStudent, session: Session) -> None:
-    """Save a student as the run's checkpoint, with the teacher that learned beside it."""
+    """Save a student as the run's checkpoint, with the teacher that learned beside it.
+
+    The figures of an older checkpoint go: a kill must not leave them beside one without any.
+    """
+    (session.run.directory / FIGURES).unlink(missing_ok=True)
     checkpoint = dataclasses.replace(session.checkpoint, model=student)
     teacher = pair.teacher if session.config.distillation.joint else None
     save_checkpoint(session.run.checkpoint, checkpoint, teacher)
@@ -207,13 +213,14 @@ def report(session: Session) -> dict[str, Any]:
         name: measure(predictor_of(model.to(device), checkpoint), data)
         for name, model in models.items()
     }
-    write_figures(run.directory, measured, line=run.directory.name, seed=config.run.seed)
     metrics = {name: nested(figures) for name, figures in measured.items()}
     if teacher is None and needs_teacher(config) and session.inputs.teacher_run is not None:
         metrics["teacher"] = load_student(session.inputs.teacher_run).metrics.get("student", {})
     save_checkpoint(run.checkpoint, dataclasses.replace(checkpoint, metrics=metrics), teacher)
     run.describe({"metrics": metrics})
     draw_curves(run.metrics(), run.directory / "curves.png")
+    # Last, because it is what says that the run is complete.
+    write_figures(run.directory, measured, line=run.directory.name, seed=config.run.seed)
     return metrics
 
 
@@ -239,14 +246,17 @@ def facts_of(inputs: Inputs, config: Config, pair: TeacherStudent) -> dict[str, 
     }
 
 
-def data_read(inputs: Inputs, material: Material) -> dict[str, Any]:
+def data_read(inputs: Inputs, material: Material, config: Config) -> dict[str, Any]:
     """Return what the run card says of everything that was read with a report."""
+    learnt = len(material.clicks) if config.tasks.recommendation else 0
     read = {
-        "train": data_facts(inputs.train, material.train.report),
+        "train": {**data_facts(inputs.train, material.train.report), "clicks_learnt": learnt},
         "dev": data_facts(inputs.dev, material.dev.report),
     }
     for path, report in material.topic_reports.items():
         read[f"topics/{path.name}"] = data_facts(path, report)
+    for path, texts in material.text_reports.items():
+        read[f"texts/{path.name}"] = data_facts(path, texts)
     if inputs.search is not None and material.search is not None:
         read["search"] = data_facts(inputs.search, material.search.report)
     return read

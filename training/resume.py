@@ -36,9 +36,11 @@ class Position:
         """Tell whether the run has left a stage behind."""
         return STAGES.index(self.stage) > STAGES.index(stage)
 
-    def covers(self, stage: str, step: int) -> bool:
-        """Tell whether a step had been taken when this position was saved."""
-        return self.is_past(stage) or (self.stage == stage and step <= self.steps_done)
+    def covers(self, stage: str, step: int, *, epoch: int = 0) -> bool:
+        """Tell whether a step, or an epoch, had been done when this position was saved."""
+        return self.is_past(stage) or (
+            self.stage == stage and step <= self.steps_done and epoch <= self.epochs_done
+        )
 
 
 @dataclass(frozen=True)

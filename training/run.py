@@ -17,23 +17,20 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from training.config import Config, to_toml
+from training.config import Config, load_config, to_toml
 from training.device import CPU, numbers_of
 from training.environment import environment
-from training.errors import ResumeError, TrainingError
-from training.files import (
-    append_line,
-    disk_full,
-    flush,
-    recover_directory,
-    write_bytes,
-)
+from training.errors import ConfigError, ResumeError, TrainingError
+from training.files import disk_full, recover_directory, write_bytes
 from training.optimisation import Optimisation
 from training.progress import ProgressDisplay
 from training.resume import Position, State, load_state, save_state
 from training.run_card import run_card, without_paths
 from training.run_figures import read_run_figures
 from training.run_lock import lock_directory
+from training.run_metrics import RunMetrics
+
+CHOSEN_BY = "holdout_auc"
 
 
 class Run:
@@ -59,6 +56,7 @@ class Run:
         self.config = config
         self.device = device
         self._name = name or directory.name
+        self._metrics = RunMetrics(directory)
         self._progress = progress
         self._started_s = self._stepped_s = time.monotonic()
         self._seconds_before = 0.0
@@ -112,7 +110,7 @@ class Run:
         recover_directory(self.checkpoint)
         state = load_state(self._state_path) if exists else State()
         self.position = state.position
-        self._forget_metrics_after(state.position)
+        self._metrics.forget_after(state.position)
         known = self.facts() if exists else {}
         self._seconds_before = float(known.get("wall_time_s", 0.0))
         self._describe_only({**known, **facts, **self._own_facts(known)})
@@ -164,24 +162,22 @@ class Run:
         loss = sum(figures.values()) if total is None else float(total.detach())
         self._progress.step(step + 1, loss=loss, **speeds)
 
-    def log_epoch(
-        self, epoch: int, figures: Mapping[str, float], *, by: str = "holdout_auc"
-    ) -> bool:
-        """Record what was measured after an epoch; tell whether it is the best by one figure.
+    def log_epoch(self, epoch: int, figures: Mapping[str, float]) -> bool:
+        """Record what was measured after an epoch; tell whether it is the best by held-out AUC.
 
         Where nothing is held out, the last epoch is the best.
         """
         self._append({"step": self.position.steps_done, "epoch": epoch, **figures})
         text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
         self.note(f"epoch {epoch}: {text}")
-        value = figures.get(by)
+        value = figures.get(CHOSEN_BY)
         is_best = value is None or value > self.position.best_auc
         self.position = dataclasses.replace(self.position, epochs_done=epoch)
         if is_best:
             self.position = dataclasses.replace(
                 self.position, best_epoch=epoch, best_auc=value or 0.0
             )
-            self.describe({"best": {"epoch": epoch, "figure": by, "value": value}})
+            self.describe({"best": {"epoch": epoch, "figure": CHOSEN_BY, "value": value}})
         return is_best
 
     def should_stop(self) -> bool:
@@ -207,7 +203,7 @@ class Run:
 
     def save(self, *, model: nn.Module, optimisation: Optimisation | None) -> None:
         """Save the state now; weights that are not finite are refused, the old state stays."""
-        flush(self.directory / "metrics.jsonl")
+        self._metrics.flush()
         save_state(self._state_path, model=model, optimisation=optimisation, position=self.position)
         self.describe({})
         # Neither measuring nor saving counts as the next step's time.
@@ -215,9 +211,7 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return every recorded line."""
-        path = self.directory / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if _is_whole(line)]
+        return self._metrics.records()
 
     def write_card(self) -> None:
         """Write card.md as things stand."""
@@ -272,21 +266,16 @@ class Run:
         write_bytes(self.directory / "run.json", (json.dumps(content, indent=2) + "\n").encode())
 
     def _append(self, record: Mapping[str, Any]) -> None:
-        line = json.dumps({"stage": self.position.stage, **record})
-        append_line(self.directory / "metrics.jsonl", line)
-
-    def _forget_metrics_after(self, position: Position) -> None:
-        kept = [m for m in self.metrics() if position.covers(m["stage"], m["step"])]
-        content = "".join(json.dumps(record) + "\n" for record in kept)
-        write_bytes(self.directory / "metrics.jsonl", content.encode())
+        self._metrics.append({"stage": self.position.stage, **record})
 
     def _check_same_run(self, facts: Mapping[str, Any]) -> None:
         try:
-            config = (self.directory / "config.toml").read_text(encoding="utf-8")
+            config = load_config(self.directory / "config.toml")
             known = json.loads((self.directory / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (ConfigError, OSError, ValueError) as error:
             raise ResumeError(f"{self.directory}: no run to resume ({error})") from error
-        if config != to_toml(self.config):
+        # By value, not by text: a new setting at its default is no change.
+        if config != self.config:
             raise ResumeError(f"{self.directory}: config.toml differs from the given configuration")
         for key, value in {**facts, "teacher": self.teacher}.items():
             if known.get(key) != value:
@@ -296,8 +285,3 @@ class Run:
 def is_stale(epochs_done: int, best_epoch: int, *, patience: int) -> bool:
     """Tell whether the best epoch lies `patience` or more epochs back; 0 never loses patience."""
     return 0 < patience <= epochs_done - best_epoch
-
-
-def _is_whole(line: str) -> bool:
-    # A killed run may leave half a line.
-    return line.endswith("}")

@@ -7,22 +7,23 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contract.lines import readable_counts
-from contract.mind import MindReport
-from contract.search import SearchReport
-from contract.topics import TopicReport
 from training.config import Config
 from training.progress import clock
 from training.run_figures import MODELS, RunFigures
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Facts = Mapping[str, Any]
 HASH_DIGITS = 12
 # Of what is read; all else that a report counts is an oddity.
-SIZES = ("texts", "articles", "impressions", "queries")
+SIZES = ("texts", "articles", "impressions", "queries", "clicks_learnt")
 # An absolute path of at least two names, not a part of a URL.
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/~-])/(?:[\w.@+~-]+/)+[\w.@+~-]+")
+LAST_SHIPS = "Nothing is held out of the training data: the last epoch ships."
 SENTENCES = {
     "running": "It is running, or was killed and can be resumed.",
     "finished": "It finished.",
@@ -55,7 +56,7 @@ def run_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def data_facts(path: Path, report: MindReport | TopicReport | SearchReport) -> dict[str, Any]:
+def data_facts(path: Path, report: DataclassInstance) -> dict[str, Any]:
     """Return what run.json says of a folder or file: name, sizes and what was odd in it."""
     return {"name": short_path(path), **dataclasses.asdict(report)}
 
@@ -118,13 +119,14 @@ def _trained(config: Config, facts: Facts) -> list[tuple[str, str]]:
         ("teacher", _join(str(facts.get("teacher")), _parameters(sizes.get("teacher")))),
         ("seed", str(config.run.seed)),
         *((f"{s.replace('_', ' ')}", f"{n:,} steps") for s, n in facts.get("steps", {}).items()),
-        *([("best epoch", _best(facts["best"]))] if facts.get("best") else []),
+        *([_chosen(facts["best"])] if facts.get("best") else []),
     ]
 
 
-def _best(best: Facts) -> str:
-    value = f"{best['figure']} {best['value']:.4f}" if best.get("value") is not None else ""
-    return _join(str(best["epoch"]), value)
+def _chosen(best: Facts) -> tuple[str, str]:
+    if best.get("value") is None:
+        return "epoch that ships", f"the last, {best['epoch']}"
+    return "best epoch", f"{best['epoch']}, {best['figure']} {best['value']:.4f}"
 
 
 def _data(facts: Facts) -> list[str]:
@@ -134,7 +136,9 @@ def _data(facts: Facts) -> list[str]:
 
 
 def _read(role: str, found: Facts) -> str:
-    sizes = ", ".join(f"{found[name]:,} {name}" for name in SIZES if name in found)
+    sizes = ", ".join(
+        f"{found[name]:,} {name.replace('_', ' ')}" for name in SIZES if name in found
+    )
     odd = readable_counts({n: c for n, c in found.items() if n not in {"name", *SIZES}})
     return f"- {role}: `{found.get('name')}`, {sizes}; {', '.join(odd) or 'nothing odd'}"
 
@@ -145,6 +149,7 @@ def _figures(facts: Facts, epochs: Sequence[Facts], figures: RunFigures) -> list
     held_out = [
         (f"{e['epoch']}{' (best)' * (e['epoch'] == best)}", *(_value(e.get(n)) for n in names))
         for e in epochs
+        if names
     ]
     measured = [m for m in MODELS if figures.of(m)]
     rows = [
@@ -156,6 +161,7 @@ def _figures(facts: Facts, epochs: Sequence[Facts], figures: RunFigures) -> list
     return [
         nothing,
         "Held out of the training data, after each epoch:" if held_out else "",
+        LAST_SHIPS if epochs and not held_out else "",
         _table(["epoch", *names], held_out),
         f"At the end{', with 95 % bootstrap intervals' if intervals else ''}:" if rows else "",
         _table(["figure", *measured], rows),

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from contract.article import Article
+from contract.lines import (
+    MalformedFile,
+    decode,
+    first_problem,
+    iter_lines,
+    parse_object,
+    split_columns,
+    text_of,
+)
 from contract.text import TextSpec, canonical
-from training.errors import DataError
+from contract.topics import COLUMN_KEYS, RECORD_KEYS
 from training.token_table import Rows
+
+# Of a headline; a few real ones are endless.
+LONGEST = 1_000
 
 
 @dataclass(frozen=True)
@@ -22,6 +34,16 @@ class DistillationTexts:
 
     texts: list[str]
     pairs: Rows
+
+
+@dataclass(slots=True)
+class HeadlineReport:
+    """Count what a file of headlines gives, and how often each tolerated oddity was met."""
+
+    texts: int = 0
+    empty_texts: int = 0
+    cut_headlines: int = 0
+    unicode_line_breaks: int = 0
 
 
 def distillation_texts(
@@ -51,27 +73,50 @@ def distillation_texts(
     return DistillationTexts(list(numbers), np.asarray(sorted(pairs), np.int64).reshape(-1, 2))
 
 
-def read_headlines(path: Path) -> Iterator[Article]:
-    """Yield the headlines (and short descriptions) of a .jsonl, .tsv or plain text file."""
+def headline_report(path: Path) -> HeadlineReport:
+    """Read a file to its end, before anything is learnt, and return what was odd in it."""
+    report = HeadlineReport()
+    for _ in read_headlines(path, report):
+        pass
+    return report
+
+
+def read_headlines(path: Path, report: HeadlineReport | None = None) -> Iterator[Article]:
+    """Yield the headlines (and short descriptions) of a .jsonl, .tsv or plain text file.
+
+    What is malformed raises a MalformedFile; empty texts are counted and left out, endless
+    headlines are cut. Plain text also ends a line where Unicode does, as an editor shows it.
+    """
+    counts = report if report is not None else HeadlineReport()
+    for number, raw in iter_lines(path, blank=True):
+        found = _headlines(path, number, raw)
+        counts.unicode_line_breaks += len(found) - 1
+        for parts in found:
+            # Real headlines hold control characters, which no article may.
+            title, abstract = map(canonical, parts)
+            counts.texts += bool(title or abstract)
+            counts.empty_texts += not (title or abstract)
+            counts.cut_headlines += len(title) > LONGEST
+            if title or abstract:
+                yield _article(path, number, title[:LONGEST], abstract)
+
+
+def _headlines(path: Path, number: int, raw: bytes) -> list[tuple[str, str]]:
+    if not raw.strip():
+        return [("", "")]
+    if path.suffix == ".jsonl":
+        record = parse_object(path, number, raw)
+        title = text_of(path, number, record, RECORD_KEYS["title"], required=True)
+        return [(title, text_of(path, number, record, RECORD_KEYS["abstract"]))]
+    if path.suffix == ".tsv":
+        return [(split_columns(path, number, raw, tuple(COLUMN_KEYS.values()))[0], "")]
+    return [(line, "") for line in decode(path, number, raw).splitlines()]
+
+
+def _article(path: Path, number: int, title: str, abstract: str) -> Article:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        if path.suffix == ".jsonl":
-            yield _json_article(path, number, line)
-        else:
-            yield _article(line.split("\t")[0] if path.suffix == ".tsv" else line)
-
-
-def _json_article(path: Path, number: int, line: str) -> Article:
-    try:
-        record = json.loads(line)
-        return _article(str(record["headline"]), str(record.get("short_description", "")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}, line {number}: not an object with a headline") from error
-
-
-def _article(title: str, abstract: str = "") -> Article:
-    # Nobody will ask for it by id; real headlines hold control characters, and a few are endless.
-    return Article(id="unlabelled", title=canonical(title)[:1_000], abstract=canonical(abstract))
+        # Nobody will ask for it by id.
+        return Article(id="unlabelled", title=title, abstract=abstract)
+    except ValidationError as error:
+        field, problem = first_problem(error)
+        raise MalformedFile(path, number, RECORD_KEYS[field], problem) from error

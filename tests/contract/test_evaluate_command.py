@@ -77,6 +77,36 @@ def test_topics_come_from_the_mind_folder_and_from_files(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("recommendation", ["dev/behaviors.tsv", "dev/news.tsv", "train/behaviors.tsv"]),
+        ("topics", ["dev/news.tsv", "topics/own.tsv"]),
+        ("search", ["search/dev.tsv", "search/news.jsonl"]),
+    ],
+)
+def test_figures_depend_on_the_data_of_their_task(
+    task: str, expected: list[str], tmp_path: Path
+) -> None:
+    """Under the names that a training run gives the same files; what is absent is left out."""
+    for name in ("dev/news.tsv", *expected, "search/README"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for folder in ("train", "dev", "topics", "search"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / "topics" / "own.tsv").touch()
+    named = {
+        "--train": "train",
+        "--mind": "dev",
+        "--search": "search",
+        "--topics": "topics/own.tsv",
+    }
+    flags = [word for flag, name in named.items() for word in (flag, str(tmp_path / name))]
+    _, (request,) = asked("--task", task, *flags)
+    assert sorted(request.files()) == expected
+    assert all(path == tmp_path / name for name, path in request.files().items())
+
+
 def test_the_environment_can_set_every_option(tmp_path: Path) -> None:
     """As everywhere in the program."""
     result, (request,) = asked(NEWSBERT_TASK="search", NEWSBERT_SEARCH=str(tmp_path))

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pytest
 
 from contract.article import Impression, Mask, Vectors
-from contract.evaluation import USERS_PER_BATCH, evaluate, known_history, rank_impressions
+from contract.evaluation import USERS_PER_BATCH, known_history, rank_impressions
 from contract.mind import MindFolder
-from contract.ranking import impression_auc
 from contract.scoring import ClickModel
 from contract.text import TextSpec
 from tests.builders import an_article, an_impression
@@ -92,18 +90,6 @@ def test_readers_are_encoded_in_batches_without_a_trace() -> None:
     assert [scores.round(4).tolist() for scores in ranked] == [scores_of(i)[0] for i in many]
 
 
-def test_metrics_are_those_of_the_scores() -> None:
-    """Impressions without both kinds are left out of the mean."""
-    right = an_impression(history=("east",), candidates=("east", "west"), clicks=(True, False))
-    wrong = an_impression(history=("east",), candidates=("east", "west"), clicks=(False, True))
-    one_kind = an_impression(candidates=("east",), clicks=(True,))
-    metrics = evaluate(a_folder(right, wrong, one_kind), CompassEncoder(), PLAIN, SPEC)
-    assert metrics.impressions == 2
-    assert metrics.auc == (impression_auc([1, -1], [True, False]) + 0) / 2
-
-
 def test_no_impressions_are_no_scores() -> None:
-    """An empty log ranks nothing; measuring it is an error."""
+    """An empty log ranks nothing."""
     assert scores_of() == []
-    with pytest.raises(ValueError, match="nothing to measure"):
-        evaluate(a_folder(), CompassEncoder(), PLAIN, SPEC)

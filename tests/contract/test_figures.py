@@ -1,5 +1,6 @@
 """Figures: the file that tables are computed from."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -63,6 +64,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         == FiguresFile("bm25", None, {"bm25": {}}, {"bm25": {}})
     )
     assert [file.name for file in tmp_path.iterdir()] == ["figures.json"]
+
+
+def test_figures_may_name_the_data_that_they_depend_on(tmp_path: Path) -> None:
+    """By the sha256 of each file; what was written before this was known has none."""
+    (tmp_path / "news.tsv").write_bytes(b"N1")
+    write_figures(tmp_path, {}, line="bm25", files={"dev/news.tsv": tmp_path / "news.tsv"})
+    expected = {"dev/news.tsv": hashlib.sha256(b"N1").hexdigest()}
+    assert read_figures(tmp_path).data_sha256 == expected
+    write_figures(tmp_path, {}, line="bm25")
+    assert read_figures(tmp_path).data_sha256 == {}
 
 
 def test_what_is_no_number_is_not_written(tmp_path: Path) -> None:

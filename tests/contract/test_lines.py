@@ -7,6 +7,7 @@ import pytest
 
 from contract.lines import (
     MalformedFile,
+    decode,
     iter_lines,
     parse_object,
     readable_counts,
@@ -22,6 +23,7 @@ def test_blank_lines_are_skipped_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_bytes(b"one\r\n\n\r\n\t\nfive")
     assert list(iter_lines(path)) == [(1, b"one\r\n"), (4, b"\t\n"), (5, b"five")]
+    assert [number for number, _ in iter_lines(path, blank=True)] == [1, 2, 3, 4, 5]
 
 
 def test_a_compressed_file_reads_like_a_plain_one(tmp_path: Path) -> None:
@@ -54,9 +56,19 @@ def test_a_deep_or_huge_value_is_malformed_not_a_crash() -> None:
             parse_object(FILE, 3, raw)
 
 
+def test_bytes_that_are_no_text_are_named_by_their_place() -> None:
+    """In a line without columns, the first wrong byte is one."""
+    assert decode(FILE, 3, "Käse\n".encode()) == "Käse\n"
+    with pytest.raises(MalformedFile, match=r"^file\.tsv, line 3, column 2: not UTF-8$"):
+        decode(FILE, 3, "Käse".encode("latin-1"))
+
+
 def test_null_is_blank() -> None:
-    """As absent; any other kind is refused."""
+    """As absent, unless it is required to be there; any other kind is refused."""
     assert text_of(FILE, 1, {"a": None, "b": "x"}, "a") == text_of(FILE, 1, {}, "a") == ""
+    assert text_of(FILE, 1, {"a": None}, "a", required=True) == ""
+    with pytest.raises(MalformedFile, match="column a: missing"):
+        text_of(FILE, 1, {}, "a", required=True)
     with pytest.raises(MalformedFile, match="column a: bool instead of text"):
         text_of(FILE, 1, {"a": True}, "a")
 

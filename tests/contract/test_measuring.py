@@ -10,7 +10,7 @@ import pytest
 
 from contract.article import Vectors
 from contract.encoder import BundleEncoder
-from contract.evaluation import evaluate
+from contract.evaluation import rank_impressions
 from contract.held_out import hold_out
 from contract.measuring import (
     EvaluationData,
@@ -73,7 +73,8 @@ def test_recommendation_is_what_evaluation_measures(
     """There is no second scorer."""
     folder = some_data().impressions
     assert folder is not None
-    expected = evaluate(folder, encoder, encoder.click_model, SPEC).as_dict()
+    scores = rank_impressions(folder, encoder, encoder.click_model, SPEC)
+    expected = measure_ranking(folder, scores).figures
     assert measure(predictor, EvaluationData(folder))["recommendation"].figures == expected
 
 
@@ -194,5 +195,5 @@ def test_an_article_that_nothing_mentions_is_not_encoded(encoder: BundleEncoder)
         users = encoder.users
 
     folder = MindFolder(a_catalogue(40), [an_impression(history=("N1",), candidates=("N2", "N3"))])
-    evaluate(folder, Counting(), encoder.click_model, SPEC)
+    rank_impressions(folder, Counting(), encoder.click_model, SPEC)
     assert len(Counting.seen) == 3

@@ -227,6 +227,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (NEWS.replace("sports", ""), "blank_topics"),
         (NEWS.replace("An abstract", ""), "missing_abstracts"),
         (NEWS.replace("Team wins", ""), "empty_titles"),
+        (NEWS.replace("\t[]\t", "\t{broken\t"), "broken_entities"),
+        (NEWS.removesuffix("[]") + '[{"Label": "Rome"', "broken_entities"),
+        (NEWS.removesuffix("[]") + '{"Label": "Rome"}', "broken_entities"),
+        (NEWS.removesuffix("[]") + '["Rome"]', "broken_entities"),
+        (NEWS.removesuffix("[]") + "{}", "broken_entities"),
+        (NEWS.removesuffix("[]") + "[" * 100_000, "broken_entities"),
     ],
 )
 def test_odd_news_is_kept_and_counted(news: Callable[..., Path], line: str, count: str) -> None:
@@ -236,11 +242,25 @@ def test_odd_news_is_kept_and_counted(news: Callable[..., Path], line: str, coun
     assert report == MindReport(articles=2, **{count: 1})
 
 
+def test_entities_are_a_list_of_objects_or_blank(news: Callable[..., Path]) -> None:
+    """Each column counts by itself; nobody reads what is in them."""
+    whole = ("", " ", "[]", '[{"Label": "Rome", "Confidence": 1.0}, {}]')
+    head = NEWS.removesuffix("[]\t[]")
+    lines = [head.replace("N1", f"N{i}") + f"{e}\t{e}" for i, e in enumerate((*whole, "{broken"))]
+    report = MindReport()
+    assert len(read_news(news(*lines), report)) == 5
+    assert report == MindReport(articles=5, broken_entities=2)
+
+
 @pytest.mark.parametrize(
     ("line", "counts"),
     [
         (BEHAVIOR.replace("-1", "-0"), {"impressions_without_clicks": 1}),
-        (BEHAVIOR.replace("N3-1 N4-0", ""), {"impressions_without_clicks": 1}),
+        (BEHAVIOR.replace("-0", "-1"), {"impressions_without_skips": 1}),
+        (
+            BEHAVIOR.replace("N3-1 N4-0", ""),
+            {"impressions_without_clicks": 1, "impressions_without_skips": 1},
+        ),
         (BEHAVIOR.replace("N1 N2", ""), {"impressions_without_history": 1}),
         (BEHAVIOR.replace("N2", "N8 N9"), {"unknown_ids": 2}),
         (BEHAVIOR.replace("N4-0", "N8-0"), {"unknown_ids": 1}),

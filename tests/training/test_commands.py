@@ -97,6 +97,20 @@ def test_a_failed_job_is_one_line_and_exit_code_1(
         assert (result.exit_code, len(lines)) == (1, 1), result.output
 
 
+def test_a_device_that_runs_out_of_memory_is_one_line(
+    tmp_path: Path, mind_folder: Path, trained: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch tells it."""
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr("training.pipeline.train_student", full)
+    result = run_train(mind_folder, trained[0] / "tiny.toml", "--out", str(tmp_path / "run"))
+    assert result.stderr == "newsbert: CUDA out of memory. Tried to allocate 20.00 GiB.\n"
+    assert result.exit_code == 1
+
+
 def test_cuda_where_torch_sees_none_is_refused_before_anything_is_read(
     tmp_path: Path, trained: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ def test_a_baseline_is_measured_like_a_model(
     assert (found if task != "topics" else found["mind"])["intervals"]
     assert read_figures(tmp_path).line == name
     assert set(read_figures(tmp_path).models) == {name}
+    assert read_figures(tmp_path).data_sha256
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from training.click_log_rows import ClickRows
 from training.config import Config
 from training.distill import needed_rows
 from training.material import Inputs, Material, read_material, training_data
+from training.texts import HeadlineReport
 
 SPEC = TextSpec(max_tokens=12)
 ONE_TASK = {"recommendation": 0.0, "topics": 0.0, "search": 0.0}
@@ -159,19 +160,22 @@ def test_another_category_changes_what_is_ranked_and_what_is_to_be_learnt_but_no
 def test_what_is_left_out_is_counted_by_the_file_it_stood_in(
     inputs: Inputs, tmp_path: Path
 ) -> None:
-    """MIND's articles, each file of labelled texts and the search folder have a report each."""
+    """MIND's articles, each file of texts and the search folder have a report each."""
     folder = read_folder(inputs.train)
     articles = [a.model_copy(update={"topic": ""}) for a in folder.articles[:2]]
     write_folder(tmp_path / "odd", [*articles, *folder.articles[2:]], folder.impressions)
     (tmp_path / "few.tsv").write_text("Rain\tweather\n\tweather\n")
     files = (*inputs.topic_files, tmp_path / "few.tsv")
-    odd = replace(inputs, train=tmp_path / "odd", topic_files=files)
+    unlabelled = tmp_path / "few.txt"
+    unlabelled.write_text("Rain\n\n")
+    odd = replace(inputs, train=tmp_path / "odd", topic_files=files, text_files=(unlabelled,))
     material = read_material(odd, a_config())
     assert material.topic_reports == {
         odd.train / "news.tsv": TopicReport(texts=28, blank_topics=2),
         inputs.topic_files[0]: TopicReport(texts=40),
         files[1]: TopicReport(texts=1, empty_texts=1),
     }
+    assert material.text_reports == {unlabelled: HeadlineReport(texts=1, empty_texts=1)}
     assert material.search is not None
     assert material.search.report.queries == 12
 

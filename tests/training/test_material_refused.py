@@ -52,6 +52,20 @@ def test_topics_without_any_topic_are_refused(inputs: Inputs, tmp_path: Path) ->
     assert read_material(blank, a_config(tasks={"topics": 0.0})).topics == []
 
 
+def test_fewer_topic_texts_in_a_step_than_taxonomies_are_refused(inputs: Inputs) -> None:
+    """Beside clicks some would never be learnt; where topics lead, every text has its turn."""
+    one = {"topic_texts_per_step": 1}
+    message = r"distillation\.topic_texts_per_step = 1 is below the 2 taxonomies \(mind, papers\)"
+    with pytest.raises(ConfigError, match=message):
+        read_material(inputs, a_config(distillation=one))
+    assert (
+        len(read_material(inputs, a_config(distillation={"topic_texts_per_step": 2})).topics) == 5
+    )
+    for task in ("recommendation", "topics"):
+        off = a_config(tasks={task: 0.0}, distillation=one)
+        assert len(read_material(inputs, off).topics) == 5
+
+
 KEPT, ASIDE = (
     next(str(n) for n in range(99) if hold_out(str(n), 0.1) == held) for held in (False, True)
 )
@@ -85,6 +99,7 @@ def test_too_few_impressions_are_refused(
         ("news.tsv", "only one column\n", r"news\.tsv, line 1"),
         ("behaviors.tsv", "1\tU1\t\tN1\tN2-7\n", r"behaviors\.tsv, line 1, column candidates"),
         ("topics.jsonl", '{"headline": "One"}\n', r"topics\.jsonl, line 1, column category"),
+        ("texts.tsv", "Rain\n", r"texts\.tsv, line 1, column headline"),
         ("search/dev.tsv", "Q1\tone column short\n", r"dev\.tsv, line 1"),
     ],
 )
@@ -96,12 +111,14 @@ def test_a_malformed_file_is_named(
     folder = shutil.copytree(inputs.train, tmp_path / "bad")
     shutil.copytree(inputs.search, folder / "search")
     (folder / "topics.jsonl").write_text('{"headline": "One", "category": "rain"}\n')
+    (folder / "texts.tsv").write_text("Rain\train\n")
     (folder / file).write_text(content)
     bad = Inputs(
         folder,
         inputs.dev,
         inputs.cache,
         topic_files=(folder / "topics.jsonl",),
+        text_files=(folder / "texts.tsv",),
         search=folder / "search",
     )
     with pytest.raises(MalformedFile, match=message):

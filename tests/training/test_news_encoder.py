@@ -57,6 +57,20 @@ def test_positions_begin_where_the_family_begins(
     torch.testing.assert_close(found, table.LayerNorm(added))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_text_may_have_as_many_tokens_as_the_family_has_positions_for(
+    architecture: Architecture, family: str
+) -> None:
+    """The longest is read; one token more is beyond the table."""
+    shape = replace(architecture, family=family, pad_id=PAD_ID)
+    encoder = build_student(shape).eval().news_encoder
+    longest = torch.full((1, shape.max_tokens), 7)
+    assert encoder(longest, torch.ones_like(longest)).vector.isfinite().all()
+    beyond = torch.full((1, shape.max_tokens + 1), 7)
+    with pytest.raises((IndexError, RuntimeError)):
+        encoder(beyond, torch.ones_like(beyond))
+
+
 def test_an_unmasked_token_does_change_it(encoder: NewsEncoder) -> None:
     """The mask guard can fail: the same token counts once it is unmasked."""
     alone = encoder(IDS, torch.ones_like(IDS)).vector

@@ -41,10 +41,10 @@ def an_optimisation(
 
 
 def test_gradients_are_clipped_before_the_step() -> None:
-    """A gradient of norm 4 enters AdamW as 0.5; the norm before clipping is returned."""
+    """A gradient of norm 4 enters AdamW as 0.5."""
     parameter, optimisation = an_optimisation(clip=0.5)
     parameter.grad = torch.tensor([4.0])
-    assert optimisation.step(0) == pytest.approx(4.0)
+    optimisation.step(0)
     moment = optimisation.adam.state[parameter]["exp_avg"]
     assert moment.item() == pytest.approx(0.1 * 0.5, rel=1e-4)
     assert parameter.item() == pytest.approx(0.9, rel=1e-4)
@@ -59,7 +59,7 @@ def test_fp16_gradients_are_scaled_and_clipped_as_they_are() -> None:
     assert parameter.grad.item() == 4.0 * 65536.0
     optimisation.unscale()
     assert parameter.grad.item() == 4.0
-    assert optimisation.step(0) == pytest.approx(4.0)
+    optimisation.step(0)
     assert parameter.item() == pytest.approx(0.9, rel=1e-4)
 
 

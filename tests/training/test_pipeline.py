@@ -1,6 +1,7 @@
 """Pipeline: what a whole run keeps, what it tells of its data, and which teacher it refuses."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from contract.figures import read_figures
+from contract.held_out import hold_out
 from training.checkpoint import load_pair, load_student
 from training.config import Config, HeadConfig, LossWeights, TaskWeights, TextDistillationConfig
-from training.errors import ConfigError, DepthMismatch, TeacherError, TrainingError
-from training.material import Inputs
-from training.pipeline import train_student
+from training.errors import ConfigError, DataError, DepthMismatch, TeacherError, TrainingError
+from training.material import Inputs, read_material
+from training.pipeline import data_read, train_student
 from training.progress import ProgressDisplay
 
 
@@ -23,7 +25,8 @@ def config(config: Config) -> Config:
     return replace(
         config,
         tasks=TaskWeights(1.0, 1.0, 1.0),
-        text_distillation=TextDistillationConfig(passes=0),
+        # Longer than the teacher reads, but nothing is distilled.
+        text_distillation=TextDistillationConfig(passes=0, max_tokens=129),
         heads=HeadConfig(epochs=1),
         distillation=replace(config.distillation, epochs=0),
     )
@@ -75,6 +78,60 @@ def test_the_run_tells_what_it_read_of_every_task(run: Path) -> None:
     assert (data["search"]["articles"], data["search"]["queries"]) == (12, 12)
     card = (run / "card.md").read_text()
     assert all(f"- {role}: `" in card for role in data)
+
+
+def test_headlines_and_how_many_clicks_were_learnt_are_told(
+    tmp_path: Path, config: Config, inputs: Inputs
+) -> None:
+    """Clicks that are held out, or that no task learns, are not among them."""
+    (tmp_path / "rain.txt").write_text("Rain\n\n")
+    ours = replace(inputs, text_files=(tmp_path / "rain.txt",))
+    told = data_read(ours, read_material(ours, config), config)
+    assert (told["texts/rain.txt"]["texts"], told["texts/rain.txt"]["empty_texts"]) == (1, 1)
+    kept = [n for n in range(30) if not hold_out(str(n), config.run.holdout_share)]
+    assert told["train"]["clicks_learnt"] == len(kept)
+    off = replace(config, tasks=TaskWeights(0.0, 1.0, 1.0))
+    assert data_read(ours, read_material(ours, off), off)["train"]["clicks_learnt"] == 0
+
+
+def test_figures_are_written_last(
+    run: Path, tmp_path: Path, config: Config, inputs: Inputs, silent: ProgressDisplay
+) -> None:
+    """They say that a run is complete: one killed before is not, and is repaired by resuming."""
+    killed = shutil.copytree(run, tmp_path / "killed")
+    (killed / "curves.png").unlink()
+    (killed / "curves.png").mkdir()  # the last thing but the figures cannot be written
+    with pytest.raises(OSError, match="directory"):
+        train_student(config, inputs, killed, resume=True, progress=silent)
+    assert not (killed / "figures.json").exists()
+    assert set(load_student(killed).metrics) == {"student", "teacher"}
+    (killed / "curves.png").rmdir()
+    train_student(config, inputs, killed, resume=True, progress=silent)
+    assert read_figures(killed).models == read_figures(run).models
+
+
+def test_a_text_longer_than_the_teacher_reads_is_refused(
+    tmp_path: Path, config: Config, inputs: Inputs, silent: ProgressDisplay
+) -> None:
+    """By its setting, before there is a run; in text distillation only where there is any."""
+    ranked = replace(config, text=replace(config.text, max_tokens=129))
+    learnt = replace(config, text_distillation=TextDistillationConfig(passes=1, max_tokens=129))
+    for ours, key in ((ranked, "text"), (learnt, "text_distillation")):
+        message = rf"^{key}\.max_tokens = 129, but the teacher reads at most 128 tokens$"
+        with pytest.raises(TeacherError, match=message):
+            train_student(ours, inputs, tmp_path / "run", resume=False, progress=silent)
+    assert not (tmp_path / "run").exists()
+
+
+def test_patience_is_refused_where_no_impression_is_held_out(
+    tmp_path: Path, config: Config, inputs: Inputs, silent: ProgressDisplay
+) -> None:
+    """Of a few impressions, a small share may be none."""
+    patient = replace(config.run, patience=1, holdout_share=1e-9)
+    ours = replace(config, run=patient)
+    with pytest.raises(DataError, match=r"run\.patience is on, but no impression is held out"):
+        train_student(ours, inputs, tmp_path / "run", resume=False, progress=silent)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from training.run_card import (
     without_paths,
 )
 from training.run_figures import RunFigures
+from training.texts import HeadlineReport
 
 FACTS: dict[str, Any] = {
     "state": "finished",
@@ -28,11 +29,15 @@ FACTS: dict[str, Any] = {
     "steps": {"text_distillation": 3329, "distillation": 543},
     "best": {"epoch": 2, "figure": "holdout_auc", "value": 0.70201},
     "data": {
-        "train": data_facts(
-            Path("somewhere/else/mind/train"), MindReport(articles=26_214, empty_titles=3)
-        ),
+        "train": {
+            **data_facts(
+                Path("somewhere/else/mind/train"), MindReport(articles=26_214, broken_entities=3)
+            ),
+            "clicks_learnt": 1_200,
+        },
         "dev": data_facts(Path("mind/dev"), MindReport(articles=5, impressions=500)),
         "topics/a.jsonl": data_facts(Path("x/a.jsonl"), TopicReport(texts=1_234, empty_texts=2)),
+        "texts/b.txt": data_facts(Path("x/b.txt"), HeadlineReport(texts=9, cut_headlines=1)),
         "search": data_facts(Path("search"), SearchReport(9, 7, queries_without_text=1)),
     },
     "data_sha256": {"train/news.tsv": "cd97f8414504dd090788ffccbd883d8e72a4"},
@@ -73,9 +78,11 @@ def card(figures: RunFigures | None = None, config: Config = SETTINGS, **changes
         "| seed | 7 |",
         "| text distillation | 3,329 steps |",
         "| best epoch | 2, holdout_auc 0.7020 |",
-        "- train: `mind/train`, 26,214 articles, 0 impressions; 3 empty titles",
+        "- train: `mind/train`, 26,214 articles, 0 impressions, 1,200 clicks learnt; "
+        "3 broken entities",
         "- dev: `mind/dev`, 5 articles, 500 impressions; nothing odd",
         "- topics/a.jsonl: `x/a.jsonl`, 1,234 texts; 2 empty texts",
+        "- texts/b.txt: `x/b.txt`, 9 texts; 1 cut headlines",
         "| `train/news.tsv` | `cd97f8414504` |",
         "| `run.seed` | 7 | 1 |",
         "| `random_teacher.layers` | 3 | none |",
@@ -101,6 +108,17 @@ def test_the_card_says_how_to_repeat_and_resume() -> None:
     flags = "--train mind/train --dev mind/dev --topics 'topics/a b.jsonl' --topics topics/c.tsv"
     start = f"newsbert train --config runs/best-1/config.toml {flags} --out runs/best-1"
     assert {f"{start}-again", f"{start} --resume"} <= {*card().splitlines()}
+
+
+def test_no_epoch_is_the_best_where_nothing_is_held_out() -> None:
+    """The last one ships; a table without figures is left out."""
+    facts = {**FACTS, "best": {"epoch": 2, "figure": "holdout_auc", "value": None}}
+    epochs = [{name: e[name] for name in ("stage", "step", "epoch")} for e in EPOCHS]
+    lines = run_card("best-1", SETTINGS, facts, epochs, RunFigures()).splitlines()
+    assert "Nothing is held out of the training data: the last epoch ships." in lines
+    assert "| epoch that ships | the last, 2 |" in lines
+    assert not [line for line in lines if "| epoch |" in line or "after each epoch" in line]
+    assert not [line for line in lines if "best" in line and "best-1" not in line]
 
 
 @pytest.mark.parametrize(

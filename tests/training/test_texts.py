@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from contract.article import Article
+from contract.lines import MalformedFile
 from contract.text import TextSpec
-from training.errors import DataError
-from training.texts import distillation_texts, read_headlines
+from training.texts import HeadlineReport, distillation_texts, headline_report, read_headlines
 
 SPEC = TextSpec(fields=("topic", "subtopic", "title"), abstract_chars=3)
+DATA = Path(__file__).parents[3] / "shared" / "data" / "topics"
 CUP = Article(id="N1", title="Cup won", topic="sports", subtopic="soccer", abstract="abcdef")
 
 
@@ -58,30 +59,96 @@ def test_headlines_and_searched_articles_give_what_articles_do(tmp_path: Path) -
         ("a.tsv", "One headline\tsport\nAnother\tus\n", [("One headline", ""), ("Another", "")]),
         ("a.jsonl", '{"headline": "One", "short_description": "abc"}\n', [("One", "abc")]),
         ("b.jsonl", '{"headline": "One"}\n', [("One", "")]),
-        ("c.txt", "A\x07 bell  rings\n", [("A bell rings", "")]),
-        ("d.txt", "x" * 3000 + "\n", [("x" * 1000, "")]),
+        ("c.jsonl", '{"headline": null, "short_description": "abc"}\n', [("", "abc")]),
+        ("d.jsonl", '{"headline": "One", "short_description": null}\n', [("One", "")]),
+        ("c.txt", "A\x07 bell\t  rings\r\n", [("A bell rings", "")]),
     ],
 )
 def test_each_kind_of_file(
     tmp_path: Path, name: str, content: str, parts: list[tuple[str, str]]
 ) -> None:
-    """The ending says what is inside; control characters and endless lines are tolerated."""
-    (tmp_path / name).write_text(content)
+    """The ending says what is inside; control characters are blanks, null is no text."""
+    (tmp_path / name).write_text(content, newline="")
     found = [(article.title, article.abstract) for article in read_headlines(tmp_path / name)]
     assert found == parts
 
 
-@pytest.mark.parametrize("line", ['{"title": "Two"}', "[1]", "{", '"text"'])
-def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
-    """File and line."""
-    (tmp_path / "a.jsonl").write_text(f'{{"headline": "One"}}\n{line}\n')
-    with pytest.raises(DataError, match=r"a\.jsonl, line 2: not an object with a headline"):
-        list(read_headlines(tmp_path / "a.jsonl"))
+@pytest.mark.parametrize("end", ["\u2028", "\u0085", "\x0c"])
+def test_a_line_break_of_unicode_ends_a_line_of_plain_text_alone(tmp_path: Path, end: str) -> None:
+    """As an editor shows it, and counted; a record or a row is one headline whatever is in it."""
+    files = {"a.txt": "{}\n", "a.tsv": "{}\tus\n", "a.jsonl": '{{"headline": "{}"}}\n'}
+    found = {}
+    for name, form in files.items():
+        break_ = "\\f" if end == "\x0c" and name == "a.jsonl" else end
+        (tmp_path / name).write_text(form.format(f"One{break_}Two"), "utf-8")
+        found[name] = headline_report(tmp_path / name)
+    assert found == {
+        "a.txt": HeadlineReport(texts=2, unicode_line_breaks=1),
+        "a.tsv": HeadlineReport(texts=1),
+        "a.jsonl": HeadlineReport(texts=1),
+    }
 
 
-def test_a_file_that_is_absent_or_in_another_encoding_is_named(tmp_path: Path) -> None:
-    """The message starts with the path."""
-    (tmp_path / "latin.txt").write_bytes("Käse".encode("latin-1"))
-    for name in ("absent.txt", "latin.txt"):
-        with pytest.raises(DataError, match=name):
-            list(read_headlines(tmp_path / name))
+@pytest.mark.parametrize(
+    ("name", "content", "counts"),
+    [
+        ("a.txt", "One\n\n \n\r\nTwo", {"texts": 2, "empty_texts": 3}),
+        ("a.tsv", "One\tus\n\n\tus\n", {"texts": 1, "empty_texts": 2}),
+        ("a.jsonl", '\n{"headline": ""}\n{"headline": "One"}\n', {"texts": 1, "empty_texts": 2}),
+        ("b.txt", "x" * 1001 + "\n" + "y" * 1000, {"texts": 2, "cut_headlines": 1}),
+    ],
+)
+def test_what_is_odd_is_counted(
+    tmp_path: Path, name: str, content: str, counts: dict[str, int]
+) -> None:
+    """Lines without text give nothing; an endless headline gives its first thousand characters."""
+    (tmp_path / name).write_text(content, newline="")
+    assert headline_report(tmp_path / name) == HeadlineReport(**counts)
+    assert all(len(article.title) <= 1000 for article in read_headlines(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "problem"),
+    [
+        ("a.jsonl", b'{"title": "Two"}', "headline: missing"),
+        ("a.jsonl", b'{"headline": 7}', "headline: int instead of text"),
+        ("a.jsonl", b'{"headline": "Two", "short_description": []}', "short_description: list"),
+        ("a.jsonl", b'{"headline": "\\ud800"}', "headline: "),
+        ("a.jsonl", b'{"headline": "", "short_description": "%b"}' % (b"x" * 10_001), "short_d"),
+        ("a.jsonl", b"[1]", "1: not a JSON object"),
+        ("a.jsonl", b"{", "2: no JSON"),
+        ("a.jsonl", b'{"headline": "\xff"}', "15: not UTF-8"),
+        ("a.tsv", b"Two", "headline: 1 columns instead of 2"),
+        ("a.tsv", b"Two\tus\tmore", "topic: 3 columns instead of 2"),
+        ("a.tsv", b"Two\t\xff", "topic: not UTF-8"),
+        ("a.txt", "Käse".encode("latin-1"), "2: not UTF-8"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, name: str, line: bytes, problem: str) -> None:
+    """File, line and column, by the rules of labelled texts; never the folder."""
+    good = {"a.jsonl": b'{"headline": "One"}', "a.tsv": b"One\tus", "a.txt": b"One"}[name]
+    (tmp_path / name).write_bytes(good + b"\n" + line + b"\n")
+    with pytest.raises(MalformedFile, match=rf"^{name}, line 2, column {problem}"):
+        headline_report(tmp_path / name)
+
+
+def test_a_file_that_is_absent_is_named(tmp_path: Path) -> None:
+    """As everywhere that files are read."""
+    with pytest.raises(FileNotFoundError, match=r"absent\.txt"):
+        headline_report(tmp_path / "absent.txt")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("huffpost.jsonl", {"texts": 10_000}),
+        ("tagmynews.tsv", {"texts": 32_602, "empty_texts": 2}),
+        ("headlines.txt", {"texts": 36_901, "unicode_line_breaks": 1}),
+    ],
+)
+def test_real_headlines_are_read(name: str, counts: dict[str, int]) -> None:
+    """All of them, and what is odd is known."""
+    if not DATA.is_dir():
+        pytest.skip("the evaluation data is not beside the checkout")
+    assert headline_report(DATA / name) == HeadlineReport(**counts)

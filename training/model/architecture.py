@@ -38,6 +38,11 @@ class Architecture:
     query_width: int
     topics: int
 
+    @property
+    def max_tokens(self) -> int:
+        """Return how many tokens a text may have: RoBERTa's positions follow the padding's."""
+        return self.positions - (0 if self.family == "bert" else self.pad_id + 1)
+
     def with_layers(self, layers: int) -> Architecture:
         """Return the same architecture at another depth."""
         return dataclasses.replace(self, layers=layers)

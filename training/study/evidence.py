@@ -15,7 +15,8 @@ from contract.figures import FIGURES, FiguresError, read_figures
 from contract.intervals import pooled
 from training.errors import StudyError
 from training.study.ledger import Ledger
-from training.study.plan import TASKS, Baseline, Goal, Line, Study, Task
+from training.study.plan import TASKS, Baseline, Goal, Line, Spent, Study, Task
+from training.study.sources import Sources, sources_of
 from training.study.steps import Step, TrainingStep, steps_of
 
 DIGITS = 4
@@ -34,7 +35,8 @@ class Row(_Kept):
     title: str
     table: Literal["main", "baseline", "ablation"]
     against: str | None
-    tasks: tuple[Task, ...]
+    tasks: tuple[Task, ...]  # that it is measured on
+    held_out: float | None  # of the training impressions, to choose the epoch; None: not trained
     planned: int
     figures: dict[str, Figures]
     units: Units
@@ -49,9 +51,9 @@ class Evidence(_Kept):
     """Hold all that the page says, so that it can be rebuilt without the runs."""
 
     budget_cpu_hours: float
+    spent_before: Spent | None
     cpu_s: dict[str, float]
-    provenance: dict[str, list[str]]
-    data: dict[str, str]
+    sources: Sources
     references: dict[Task, tuple[str, ...]]
     goals: tuple[Goal, ...]
     rows: tuple[Row, ...]
@@ -77,13 +79,11 @@ def gather(study: Study, directory: Path) -> Evidence:
         for row in study.rows.values()
     ]
     _check_same_units(rows)
-    files = [directory / step.name / "run.json" for step in finished]
-    runs = [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
     return Evidence(
         budget_cpu_hours=study.budget_cpu_hours,
+        spent_before=study.spent_before,
         cpu_s=_cpu_by_row(steps, directory),
-        provenance=_provenance(runs),
-        data=_data_hashes(runs),
+        sources=sources_of(finished, directory),
         references=study.references,
         goals=study.goal,
         rows=tuple(rows),
@@ -112,12 +112,14 @@ def _row(row: Line | Baseline, finished: Sequence[Step], study: Study, directory
     units = [units for _, units in found]
     known = {"name": row.name, "title": row.title}
     if isinstance(row, Line):
+        config = study.configuration(row, row.seeds[0])
         seeds = [str(step.seed) for step in finished if isinstance(step, TrainingStep)]
         return Row(
             **known,
             table="ablation" if row in study.ablation else "main",
             against=row.base if row in study.ablation else None,
-            tasks=TASKS,
+            tasks=tuple(task for task in TASKS if getattr(config.tasks, task) > 0),
+            held_out=config.run.holdout_share,
             planned=len(row.seeds),
             figures=dict(zip(seeds, (figures for figures, _ in found), strict=True)),
             units=_averaged(units, row.name),
@@ -128,6 +130,7 @@ def _row(row: Line | Baseline, finished: Sequence[Step], study: Study, directory
         table="baseline",
         against=None,
         tasks=row.tasks,
+        held_out=None,
         planned=1,
         figures={"-": figures} if figures else {},
         units=dict(ChainMap(*units)),
@@ -187,25 +190,6 @@ def _cpu_by_row(steps: Iterable[Step], directory: Path) -> dict[str, float]:
         row = rows.get(step, "no longer planned")
         totals[row] = round(totals.get(row, 0.0) + seconds, 1)
     return totals
-
-
-def _provenance(runs: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    found: dict[str, set[str]] = {}
-    for run in runs:
-        environment = run.get("environment", {})
-        facts = {"python": environment.get("python"), "commit": environment.get("git")}
-        for name, value in {**facts, **environment.get("packages", {})}.items():
-            found.setdefault(name, set()).add(str(value))
-    return {name: sorted(values) for name, values in sorted(found.items())}
-
-
-def _data_hashes(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    hashes: dict[str, str] = {}
-    for run in runs:
-        for file, sha256 in run.get("data_sha256", {}).items():
-            if hashes.setdefault(file, sha256) != sha256:
-                raise StudyError(f"{file}: two runs were trained or measured on different versions")
-    return dict(sorted(hashes.items()))
 
 
 def _compact(value: object) -> str:

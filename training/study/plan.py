@@ -61,6 +61,7 @@ class Goal(_Table):
     of: Name | None = None
     at_least: float | None = None
     within: float | None = None
+    remark: str = ""  # what was tried, what limits it: shown whatever the verdict
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Goal:
@@ -69,6 +70,13 @@ class Goal(_Table):
         if self.within is not None and self.of is None:
             raise ValueError("`within` needs the row that it is a distance `of`")
         return self
+
+
+class Spent(_Table):
+    """Count what was spent outside of the queue, which knows only of its own runs."""
+
+    cpu_hours: float = Field(ge=0)
+    remark: str
 
 
 class Data(_Table):
@@ -86,6 +94,7 @@ class Study(_Table):
 
     folder: Path
     budget_cpu_hours: float
+    spent_before: Spent | None = None
     data: Data
     references: dict[Task, tuple[Name, ...]] = {}
     main: tuple[Line, ...] = Field(min_length=1)

@@ -16,14 +16,21 @@ Written by `make results` from the runs' own files, not by hand. The figures are
 
 Values are means over seeds. Brackets hold the 95 % bootstrap interval over impressions, texts or
 queries (not over seeds), each unit's value averaged over the seeds first; comparisons are paired by
-unit. "Share of" is a ratio, "minus" a difference.
+unit. "Share of" is a ratio, "minus" a difference. Of figures without brackets only means are kept.
 """
 GOALS_RULE = """A comparison with another row is met when its paired interval reaches what is asked
 ("by the interval": the mean alone does not). A goal for a value of its own is met by its mean.
 """
 ABLATIONS_RULE = """Each line minus the line it changes, both by the mean over their seeds. How far
-seeds alone differ is said under Recommendation.
+seeds alone differ is said below the tables above.
 """
+TOPICS_NOTE = """No row was taught the topics of these texts. The texts themselves take part
+without them: in text distillation, and those of MIND as articles of the click log.
+"""
+CPU_RULE = """User and system time of every attempt of the queue, failed and repeated ones included.
+What was run outside of it, such as runs that a recipe was chosen with, is not counted"""
+SPENT_BEFORE = """, but for
+the row above the sum, which `study.toml` adds"""
 EFFECTS = ("auc", "ndcg10", "topics/mind", "topics/huffpost", "search/ndcg10")
 NAMES = {
     "auc": "impression AUC",
@@ -50,6 +57,7 @@ class TaskTable:
     figures: tuple[str, ...]
     compared: tuple[str, ...]
     by_share: bool = True
+    note: str = ""
 
 
 TASK_TABLES = (
@@ -67,6 +75,7 @@ TASK_TABLES = (
         ("topics/mind", "topics/mind/macro_f", "topics/huffpost", "topics/huffpost/macro_f"),
         ("topics/mind", "topics/huffpost"),
         by_share=False,
+        note=TOPICS_NOTE,
     ),
     TaskTable(
         "search",
@@ -94,7 +103,7 @@ def page(evidence: Evidence) -> str:
     """Write the whole page."""
     sections = [
         HEAD,
-        f"## Goals\n\n{_goals(evidence)}\n{GOALS_RULE}",
+        f"## Goals\n\n{_goals(evidence)}\n{GOALS_RULE}{_remarks(evidence)}",
         *(_task(evidence, table) for table in TASK_TABLES),
         _ablations(evidence),
         _cpu(evidence),
@@ -112,6 +121,12 @@ def _goals(evidence: Evidence) -> str:
     return table.text()
 
 
+def _remarks(evidence: Evidence) -> str:
+    """List what there is to say of single goals: what was tried, what limits them."""
+    remarks = [f"- {g.title}, {NAMES[g.figure]}: {g.remark}" for g in evidence.goals if g.remark]
+    return "\n".join(["", *remarks, ""]) if remarks else ""
+
+
 def _task(evidence: Evidence, spec: TaskTable) -> str:
     references = [evidence.row(name) for name in evidence.references.get(spec.task, ())]
     between = "share of" if spec.by_share else "minus"
@@ -125,7 +140,9 @@ def _task(evidence: Evidence, spec: TaskTable) -> str:
     for row in rows:
         cells = [cell for figure in spec.figures for cell in _cells(row, figure, spec, references)]
         table.rows.append([row.title, seeds_cell(row, spec.figures), *cells])
-    return f"## {spec.title}\n\n{_counts(evidence, spec)}{table.text()}{_spread(rows, spec)}"
+    held_out = _held_out(rows) if spec.task == "recommendation" else ""
+    parts = [_counts(evidence, spec), held_out, spec.note, table.text(), _spread(rows, spec)]
+    return f"## {spec.title}\n\n" + "\n".join(part for part in parts if part)
 
 
 def _cells(row: Row, figure: str, spec: TaskTable, references: Sequence[Row]) -> list[str]:
@@ -140,13 +157,24 @@ def _cells(row: Row, figure: str, spec: TaskTable, references: Sequence[Row]) ->
 
 
 def _counts(evidence: Evidence, spec: TaskTable) -> str:
-    found = {
+    found = [
         f"{row.mean(key):,.0f} {what}"
         for key, what in spec.counted.items()
         for row in evidence.rows
         if row.mean(key) is not None
-    }
-    return f"Measured on {' and '.join(sorted(found))}.\n\n" if found else ""
+    ]
+    return f"Measured on {' and '.join(dict.fromkeys(found))}.\n" if found else ""
+
+
+def _held_out(rows: Sequence[Row]) -> str:
+    """Say which rows learn from less than all impressions, and why."""
+    shares = {row.title: row.held_out for row in rows if row.held_out}
+    if not shares:
+        return ""
+    held = "; ".join(f"{share * 100:g} % in {title}" for title, share in shares.items())
+    return f"""Training impressions held out to choose the epoch by: {held}.
+Every other trained row has all of them to learn from and keeps its last epoch.
+"""
 
 
 def _spread(rows: Sequence[Row], spec: TaskTable) -> str:
@@ -157,7 +185,7 @@ def _spread(rows: Sequence[Row], spec: TaskTable) -> str:
         values = [f[figure] for f in row.figures.values() if figure in f]
         if len(values) > 1:
             lines.append(f"{row.title} {min(values):.4f} to {max(values):.4f}")
-    return f"\n{NAMES[figure]} by seed: {'; '.join(lines)}.\n" if lines else ""
+    return f"{NAMES[figure]} by seed: {'; '.join(lines)}.\n" if lines else ""
 
 
 def _ablations(evidence: Evidence) -> str:
@@ -199,15 +227,22 @@ def _cpu(evidence: Evidence) -> str:
     table = _Markdown(["row", "CPU hours"])
     for row, seconds in evidence.cpu_s.items():
         table.rows.append([titles.get(row, row), f"{seconds / 3600:.3f}"])
-    total_h = sum(evidence.cpu_s.values()) / 3600
+    total_h, rule = sum(evidence.cpu_s.values()) / 3600, CPU_RULE
+    if (spent := evidence.spent_before) is not None:
+        table.rows.append([spent.remark, f"{spent.cpu_hours:.3f}"])
+        total_h, rule = total_h + spent.cpu_hours, CPU_RULE + SPENT_BEFORE
     table.rows.append([f"all, of a budget of {evidence.budget_cpu_hours:g}", f"{total_h:.3f}"])
-    note = "User and system time of every attempt, failed and repeated ones included."
-    return f"## CPU time\n\n{note}\n\n{table.text()}"
+    return f"## CPU time\n\n{rule}.\n\n{table.text()}"
 
 
 def _provenance(evidence: Evidence) -> str:
-    if not evidence.provenance:
-        return "## Provenance\n\nNothing has been run.\n"
-    versions = ", ".join(f"{name} {' and '.join(v)}" for name, v in evidence.provenance.items())
-    data = ", ".join(f"{file} {sha256[:12]}" for file, sha256 in evidence.data.items())
-    return f"## Provenance\n\n{versions}.\n\nData (sha256): {data}.\n"
+    sources = evidence.sources
+    versions = (f"{name} {' and '.join(found)}" for name, found in sources.versions.items())
+    data = (f"{file} {sha256[:12]}" for file, sha256 in sources.data.items())
+    said = {
+        "Teacher": sources.teacher,
+        "Code": ", ".join(versions),
+        "Data (sha256)": ", ".join(data),
+    }
+    lines = [f"{what}: {text}.\n" for what, text in said.items() if text]
+    return "## Provenance\n\n" + "\n".join(lines or ["Nothing has been run.\n"])

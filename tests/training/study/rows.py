@@ -4,6 +4,7 @@ from typing import Any
 
 from training.study.evidence import Evidence, Row
 from training.study.plan import TASKS, Goal
+from training.study.sources import Sources
 
 
 def a_row(name: str, **settings: Any) -> Row:
@@ -15,6 +16,7 @@ def a_row(name: str, **settings: Any) -> Row:
         "table": "main",
         "against": None,
         "tasks": TASKS,
+        "held_out": 0.0,
         "planned": 1,
         "figures": {"1": means} if units else {},
     }
@@ -25,9 +27,9 @@ def evidence(*rows: Row, goals: tuple[Goal, ...] = (), **settings: Any) -> Evide
     """Build evidence of rows."""
     defaults: dict[str, Any] = {
         "budget_cpu_hours": 8,
+        "spent_before": None,
         "cpu_s": {},
-        "provenance": {},
-        "data": {},
+        "sources": Sources(),
         "references": {},
     }
     return Evidence(rows=rows, goals=goals, **{**defaults, **settings})

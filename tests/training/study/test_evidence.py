@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.study.studies import STUDY, a_study, figures, finish
+from tests.training.study.studies import BASE, STUDY, a_study, figures, finish
 from training.errors import StudyError
 from training.study.evidence import gather, read_evidence, to_json
 from training.study.ledger import Entry, Ledger
 from training.study.plan import Study
-
-ENVIRONMENT = {"python": "3.11", "git": "abc", "packages": {"numpy": "2.4"}}
 
 
 @pytest.fixture
@@ -64,6 +62,24 @@ def test_an_ablation_names_the_row_that_it_is_compared_with(study: Study, tmp_pa
     assert against["teacher"] is None
 
 
+def test_a_line_has_part_in_the_tasks_that_it_weighs(tmp_path: Path) -> None:
+    """Its base says the rest; how much it holds out of the training impressions, too."""
+    text = STUDY.replace("{ student_layers = 6 }", "{ student_layers = 6 }, tasks = { topics = 0 }")
+    study = a_study(tmp_path / "configs", text, BASE + "[run]\nholdout_share = 0.25\n")
+    rows = {row.name: row for row in gather(study, tmp_path).rows}
+    assert rows["student"].tasks == ("recommendation", "topics")
+    assert rows["teacher"].tasks == ("recommendation",)
+    assert (rows["teacher"].held_out, rows["bm25"].held_out) == (0.25, None)
+
+
+def test_what_was_spent_outside_of_the_queue_is_kept(tmp_path: Path) -> None:
+    """The queue's ledger does not know of it."""
+    spent = '[spent_before]\ncpu_hours = 1.1\nremark = "choosing"\n'
+    found = gather(a_study(tmp_path / "configs", STUDY + spent), tmp_path).spent_before
+    assert found is not None
+    assert (found.cpu_hours, found.remark) == (1.1, "choosing")
+
+
 def test_the_tasks_of_a_baseline_make_one_row(tmp_path: Path) -> None:
     """Each was measured by a step of its own, under whatever name the baseline has."""
     text = STUDY.replace('["search"]', '["search", "recommendation"]')
@@ -91,24 +107,14 @@ def test_cpu_time_is_that_of_every_row(study: Study, tmp_path: Path) -> None:
     assert gather(study, tmp_path).cpu_s == {"student": 15.0, "no longer planned": 1.0}
 
 
-def test_the_evidence_says_where_it_comes_from(study: Study, tmp_path: Path) -> None:
-    """Commits, versions and data hashes of all runs, each once."""
-    for seed, commit in ((1, "abc"), (2, "def")):
-        environment = {**ENVIRONMENT, "git": commit}
-        facts = {"environment": environment, "data_sha256": {"train/news.tsv": "12ab"}}
-        finish(study, tmp_path, f"student-s{seed}", figures({"auc": [0.5]}), **facts)
-    found = gather(study, tmp_path)
-    assert found.provenance == {"commit": ["abc", "def"], "numpy": ["2.4"], "python": ["3.11"]}
-    assert found.data == {"train/news.tsv": "12ab"}
-
-
-def test_runs_on_different_data_are_refused(study: Study, tmp_path: Path) -> None:
-    """One table speaks of one set of files."""
-    for seed in (1, 2):
-        facts = {"data_sha256": {"dev/news.tsv": str(seed)}}
-        finish(study, tmp_path, f"student-s{seed}", figures({"auc": [0.5]}), **facts)
-    with pytest.raises(StudyError, match=r"dev/news\.tsv: two runs were trained or measured"):
-        gather(study, tmp_path)
+def test_the_evidence_says_what_the_finished_runs_were_made_with(
+    study: Study, tmp_path: Path
+) -> None:
+    """Of a run that has not finished nothing is on the page."""
+    finish(study, tmp_path, "student-s1", figures({"auc": [0.5]}), teacher="minilm")
+    begun = finish(study, tmp_path, "student-s2", figures({"auc": [0.5]}), teacher="other")
+    (begun / "figures.json").unlink()
+    assert gather(study, tmp_path).sources.teacher == "minilm"
 
 
 @pytest.mark.parametrize(

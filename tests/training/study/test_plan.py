@@ -88,6 +88,11 @@ GOAL = '[[goal]]\ntitle = "AUC"\nrow = "student"\nfigure = "auc"\n'
             "a goal or reference names stdent",
         ),
         ("[[baseline]]", GOAL + 'at_least = 0.5\nof = "tcher"\n[[baseline]]', "names tcher"),
+        (
+            "[references]",
+            '[spent_before]\ncpu_hours = -1\nremark = "x"\n[references]',
+            "spent_before.cpu_hours: Input should be greater",
+        ),
         ("seeds = [1, 2, 3]", "seeds = []", "main.0.seeds: Tuple should have at least 1"),
         ("[[baseline]]", "[[baseline]", "study.toml: "),
     ],

@@ -1,11 +1,14 @@
 """The page says what was measured, on how much, beside what, and what was not run."""
 
+from typing import Any
+
 import pytest
 
 from tests.training.study.rows import a_row, evidence
 from training.study.evidence import Row
 from training.study.goals import Measured
-from training.study.plan import Goal
+from training.study.plan import Goal, Spent
+from training.study.sources import Sources
 from training.study.tables import page, reading, seeds_cell
 
 AUC = [0.9, 0.5, 0.8, 0.6] * 25
@@ -77,9 +80,11 @@ def test_a_row_is_compared_with_the_references_of_its_task() -> None:
 def test_a_table_says_on_how_much_it_was_measured() -> None:
     """Impressions, texts and queries are counted."""
     figures = {"1": {"auc": 0.5, "impressions": 1500, "search/queries": 100}}
-    found = lines(a_row("student", figures=figures))
+    figures["1"] |= {"topics/mind/texts": 830, "topics/huffpost/texts": 1009}
+    found = lines(a_row("student", figures=figures), a_row("teacher", figures=figures))
     expected = "1,500 impressions of MIND `dev` that have both clicks and skips"
     assert f"Measured on {expected}." in found
+    assert "Measured on 830 MIND articles and 1,009 HuffPost headlines." in found
     assert "Measured on 100 queries." in found
 
 
@@ -131,6 +136,59 @@ def test_an_effect_in_both_directions_is_told() -> None:
     assert reading({"auc": None}) == ""
 
 
+def test_a_row_stands_in_the_tables_of_its_tasks_alone() -> None:
+    """A task that it was not to do is not said to be not run."""
+    found = lines(a_row("student", tasks=("recommendation", "search"), units={"auc": AUC}))
+    tables = [found.index(f"## {name}") for name in ("Recommendation", "Topics", "Search")]
+    places = [number for number, line in enumerate(found) if line.startswith("| the student |")]
+    assert [sum(place > table for table in tables) for place in places] == [1, 3]
+
+
+def test_the_page_says_who_learnt_from_less() -> None:
+    """By row, since an epoch is chosen on what it is not learnt from."""
+    held = "held out to choose the epoch by: 10 % in the paper; 25 % in the other."
+    rows = [a_row("paper", held_out=0.1), a_row("other", held_out=0.25), a_row("best")]
+    assert f"Training impressions {held}" in lines(*rows)
+    baseline = a_row("bm25", table="baseline", held_out=None)
+    assert not any("held out" in line for line in lines(a_row("best"), baseline))
+
+
+def test_the_page_says_that_held_out_texts_take_part_without_their_topics() -> None:
+    """They are not unseen texts."""
+    found = lines(a_row("student"))
+    note = found[found.index("## Topics") + 2 :][:2]
+    assert note[0].startswith("No row was taught the topics of these texts.")
+    assert "text distillation" in note[1]
+
+
+def test_remarks_stand_below_the_goals_whatever_the_verdict() -> None:
+    """A goal without one is not listed."""
+    asked: dict[str, Any] = {"title": "two layers", "row": "student", "figure": "auc"}
+    missed = Goal(**asked, at_least=0.99, remark="Four recipes were tried.")
+    met = Goal(**asked, at_least=0.6, remark="At the first try.")
+    row = a_row("student", units={"auc": AUC})
+    found = lines(row, goals=(missed, met, met.model_copy(update={"remark": ""})))
+    assert [line for line in found if line.startswith("- ")] == [
+        "- two layers, impression AUC: Four recipes were tried.",
+        "- two layers, impression AUC: At the first try.",
+    ]
+    assert found[found.index("- two layers, impression AUC: At the first try.") + 1 :][:2] == [
+        "",
+        "## Recommendation",
+    ]
+
+
+def test_cpu_time_says_what_it_does_not_count() -> None:
+    """All that was run outside of the queue, unless the study adds it as a row of its own."""
+    spent = Spent(cpu_hours=1.5, remark="choosing the recipe")
+    without, added = (
+        " ".join(lines(cpu_s={"student": 1800.0}, spent_before=one)) for one in (None, spent)
+    )
+    assert "outside of it, such as runs that a recipe was chosen with, is not counted." in without
+    assert "is not counted, but for the row above the sum, which `study.toml` adds." in added
+    assert "| choosing the recipe | 1.500 | | all, of a budget of 8 | 2.000 |" in added
+
+
 def test_cpu_time_stands_beside_the_budget() -> None:
     """By row and in all."""
     found = lines(a_row("student"), cpu_s={"student": 7200.0, "no longer planned": 1800.0})
@@ -141,9 +199,16 @@ def test_cpu_time_stands_beside_the_budget() -> None:
 
 
 def test_the_page_says_where_its_figures_come_from() -> None:
-    """Commits, versions, and the data by short hashes."""
-    provenance = {"commit": ["abc", "def"], "numpy": ["2.4"]}
-    found = lines(provenance=provenance, data={"dev/news.tsv": "0123456789abcdef"})
-    assert "commit abc and def, numpy 2.4." in found
+    """The teacher, commits, versions, and the data by short hashes; what is unknown is left out."""
+    versions = {"commit": ["abc", "def"], "numpy": ["2.4"]}
+    data = {"dev/news.tsv": "0123456789abcdef"}
+    found = lines(sources=Sources(teacher="minilm", versions=versions, data=data))
+    assert "Teacher: minilm." in found
+    assert "Code: commit abc and def, numpy 2.4." in found
     assert "Data (sha256): dev/news.tsv 0123456789ab." in found
+    assert lines(sources=Sources(data=data))[-3:] == [
+        "## Provenance",
+        "",
+        "Data (sha256): dev/news.tsv 0123456789ab.",
+    ]
     assert "Nothing has been run." in lines()
