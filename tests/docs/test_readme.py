@@ -1,0 +1,113 @@
+"""The README's figures: each is the one that its file holds."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+Figures = list[str]  # as a line shows them, in their order
+
+
+def read(name: str) -> Any:
+    """Read a JSON file of the project."""
+    return json.loads((ROOT / name).read_text(encoding="utf-8"))
+
+
+def speed(benchmark: str, leg: str, figure: str) -> float:
+    """Return a median of a benchmark's result file; without legs `leg` is empty."""
+    figures = read(f"benchmarks/results/{benchmark}.json")["figures"]
+    median: float = (figures[leg] if leg else figures)[figure]["median"]
+    return median
+
+
+def quality(row: str, figure: str) -> float:
+    """Return a figure of the results of training, of a row that has no seeds."""
+    by_name = {one["name"]: one for one in read("docs/results/training.json")["rows"]}
+    value: float = by_name[row]["figures"]["-"][figure]
+    return value
+
+
+def of_rows(figures: tuple[str, ...], *rows: str) -> Figures:
+    """Return rows' figures with three decimals, those of a row side by side."""
+    return [f"{quality(row, figure):.3f}" for row in rows for figure in figures]
+
+
+def encoder() -> Figures:
+    """Return articles a second, and the teacher's."""
+    ours, ratio, teacher = (
+        speed("encoder", "threads_1", name)
+        for name in ("student_articles_per_s", "ratio", "teacher_articles_per_s")
+    )
+    return [f"{ours:,.0f}", f"{ratio:.1f}", f"{teacher:.0f}"]
+
+
+def served(leg: str, decimals: int) -> Figures:
+    """Return requests a second and their share of the yardstick."""
+    share = speed("service", leg, "ratio")
+    return [f"{speed('service', leg, 'service_requests_per_s'):,.0f}", f"{share:.{decimals}f}"]
+
+
+def parity(precision: str) -> Any:
+    """Return what the shipped bundle's manifest says of a precision."""
+    return read("bundles/newsbert/manifest.json")["quality"]["parity"][precision]
+
+
+def expected() -> dict[str, Figures]:
+    """Return the figures of each line, by the start of its first cell."""
+    auc = [f"{parity('int8')['auc']:.3f}", f"{parity('torch')['auc']:.3f}"]
+    ndcg = [f"{parity('int8')['ndcg10']:.3f}", f"{parity('torch')['ndcg10']:.3f}"]
+    topics, search = ("topics/mind", "topics/huffpost"), ("search/recall10", "search/ndcg10")
+    return {
+        "recommendation: impression AUC": [
+            *auc,
+            *of_rows(("auc",), "frozen-teacher", "popularity"),
+        ],
+        "the same, nDCG@10": [*ndcg, *of_rows(("ndcg10",), "frozen-teacher", "popularity")],
+        "topics: accuracy": of_rows(topics, "shipped", "frozen-teacher"),
+        "search: recall@10": of_rows(search, "shipped", "frozen-teacher", "bm25"),
+        "graphs, tokenizer": [f"{parity(p)['size_bytes'] / 1e6:.1f}" for p in ("int8", "fp32")],
+        "encoding": encoder(),
+        "recommendations, 432": served("recommendations_samples", 2),
+        "recommendations, 65,000": served("recommendations_65000", 3),
+        "`/v1/rank`": served("rank_50x200", 3),
+        "joint learning": [
+            f"{speed('training', '', 'ours_examples_per_s'):.0f}",
+            f"{speed('training', '', 'ours_to_slots'):.1f}",
+            f"{speed('training', '', 'ours_to_padded'):.1f}",
+        ],
+        "reading a log": [
+            f"{speed('reading', '', 'ours_s'):.1f}",
+            f"{speed('reading', '', 'ours_peak_mib') / 1000:.1f}",
+            f"{speed('reading', '', 'ours_to_polars'):.0f}",
+        ],
+    }
+
+
+def line_of(start: str) -> str:
+    """Return the table's line that begins so, without its first cell."""
+    found = [line for line in README.splitlines() if line.startswith(f"| {start}")]
+    assert len(found) == 1, start
+    return found[0].split("|", 2)[2]
+
+
+@pytest.mark.parametrize("start", list(expected()))
+def test_a_line_holds_the_figures_of_its_file(start: str) -> None:
+    """They stand in their order, and rounded as the line shows them."""
+    shown = re.findall(r"\d[\d,]*(?:\.\d+)?", line_of(start))
+    wanted = expected()[start]
+    places = iter(shown)
+    assert all(figure in places for figure in wanted), (shown, wanted)
+
+
+def test_no_figure_without_a_file() -> None:
+    """Every line of the two tables is checked above, but for the gate's own bound."""
+    tables = README.partition("## Figures")[2].partition("## More")[0]
+    lines = [
+        line for line in tables.splitlines() if re.match(r"\| (?!the bundle that|speed|---)", line)
+    ]
+    checked = [*expected(), "a text alone"]
+    assert all(any(line.startswith(f"| {start}") for start in checked) for line in lines), lines
