@@ -55,9 +55,13 @@ class Writers:
         self.in_flight = 0
         self._url, self._prefix = url, prefix
         self._lock, self._is_over = threading.Lock(), threading.Event()
+        # A client takes long to build on a busy machine: all write at once, and only then this
+        # returns, or a kill would come before the first write.
+        self._all_ready = threading.Barrier(WRITERS + 1)
         self._threads = [threading.Thread(target=self._write, args=(i,)) for i in range(WRITERS)]
         for thread in self._threads:
             thread.start()
+        self._all_ready.wait()
 
     def stop(self) -> None:
         """Return once all threads have ended."""
@@ -67,6 +71,7 @@ class Writers:
 
     def _write(self, writer: int) -> None:
         with httpx.Client(base_url=self._url, timeout=10) as client:
+            self._all_ready.wait()
             number = 0
             while not self._is_over.is_set():
                 self._publish(client, f"{self._prefix}-{writer}-{number // 2}", number)
