@@ -18,7 +18,7 @@ COMMANDS = {
         "Train a student on a MIND folder with a pretrained teacher.",
     ),
     "runs": ("training.runs_command", "training", "List training runs and compare them."),
-    "export": ("export.commands", "export", "Turn a checkpoint into a verified bundle."),
+    "export": ("export.commands", "export", "Turn a checkpoint into a bundle or another folder."),
     "bundle": ("contract.bundle_command", "service", "Verify a bundle, or show what it is."),
     "evaluate": (
         "service.commands",

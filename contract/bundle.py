@@ -23,6 +23,7 @@ from contract.bundle_errors import (
     ManifestAltered,
     ManifestMalformed,
     NamespaceMismatch,
+    place_and_problem,
 )
 from contract.bundle_folder import names_in, read_plain, refuse_to_replace, replace_whole
 from contract.text import TextSpec
@@ -183,9 +184,7 @@ def _parse(raw: bytes) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ManifestMalformed(MANIFEST, f"{where}: {first['msg']}") from error
+        raise ManifestMalformed(MANIFEST, place_and_problem(error)) from error
     for problem in _problems(manifest, raw):
         raise ManifestMalformed(MANIFEST, problem)
     return manifest

@@ -26,6 +26,7 @@ from contract.bundle_errors import (
     TokenizerMismatch,
     TopicsMalformed,
     TopicsMismatch,
+    place_and_problem,
     refusing,
 )
 from contract.graph_rules import Value, read_graph, require_interface
@@ -57,13 +58,6 @@ def check_contents(bundle: Bundle) -> None:
     _check_graphs(bundle, tokenizer)
 
 
-def first_problem(error: ValidationError) -> str:
-    """Say where in a JSON text something is wrong, and what, without the text itself."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else str(first["msg"])
-
-
 def _check_card(bundle: Bundle) -> None:
     with refusing(CardMalformed, MODEL_CARD):
         bundle.file(MODEL_CARD).decode()
@@ -73,7 +67,7 @@ def _check_topics(bundle: Bundle) -> None:
     try:
         names = TOPIC_NAMES.validate_json(bundle.file(TOPICS))
     except ValidationError as error:
-        raise TopicsMalformed(TOPICS, first_problem(error)) from error
+        raise TopicsMalformed(TOPICS, place_and_problem(error)) from error
     if len(set(names)) < len(names):
         raise TopicsMalformed(TOPICS, "names a topic twice")
     expected = bundle.manifest.topics
@@ -85,7 +79,7 @@ def _check_click_model(bundle: Bundle) -> None:
     try:
         numbers = _ClickModel.model_validate_json(bundle.file(CLICK_MODEL))
     except ValidationError as error:
-        raise ClickModelMalformed(CLICK_MODEL, first_problem(error)) from error
+        raise ClickModelMalformed(CLICK_MODEL, place_and_problem(error)) from error
     if not np.isfinite(_as_float32(numbers.content)).all():
         raise ClickModelMalformed(CLICK_MODEL, "content: a number too large for float32")
     dim = bundle.manifest.dim

@@ -167,14 +167,19 @@ class Request:
         return data
 
 
-def answer(request: Request, predictor: Predictor, *, name: str, line: str) -> None:
+def answer(
+    request: Request, predictor: Predictor, *, name: str, line: str, teacher: str | None = None
+) -> None:
     """Measure, write figures.json where `--out` says, and print every figure's interval.
 
-    `name` is the model's name in that file, `line` says what was measured.
+    `name` is the model's name in that file, `line` says what was measured, `teacher` which
+    pretrained model where it was one.
     """
     measured = measure(predictor, request.read(predictor.spec))
     if request.out is not None:
-        write_figures(request.out, {name: measured}, line=line, files=request.files())
+        write_figures(
+            request.out, {name: measured}, line=line, files=request.files(), teacher=teacher
+        )
     click.echo(as_json(measured) if request.as_json else as_table(measured))
 
 

@@ -30,7 +30,8 @@ class FiguresError(ValueError):
 class FiguresFile:
     """What a file says: nested figures by model, and values per impression, text or query.
 
-    Of what was only measured it has the hashes of the data files, too; a run has them elsewhere.
+    Of what was only measured it has the teacher, where one was asked for, and the hashes of the
+    data files, too; a run has them elsewhere.
     """
 
     line: str
@@ -38,6 +39,7 @@ class FiguresFile:
     models: dict[str, dict[str, Any]]
     units: dict[str, dict[str, list[float]]]
     data_sha256: dict[str, str] = field(default_factory=dict)
+    teacher: str | None = None
 
 
 def write_figures(
@@ -47,10 +49,12 @@ def write_figures(
     line: str,
     seed: int | None = None,
     files: Mapping[str, Path] | None = None,
+    teacher: str | None = None,
 ) -> Path:
     """Write `figures.json` into a directory, whole or not at all, and return its path.
 
-    `files` are the data files that the figures depend on, by the names that a run gives them.
+    `files` are the data files that the figures depend on, by the names that a run gives them;
+    `teacher` is the pretrained model that was measured.
     """
     content: dict[str, Any] = {
         "line": line,
@@ -58,6 +62,8 @@ def write_figures(
         "models": {name: nested(measured) for name, measured in models.items()},
         "units": {name: kept_units(measured) for name, measured in models.items()},
     }
+    if teacher is not None:
+        content["teacher"] = teacher
     if files:
         content["data_sha256"] = file_hashes(files)
     directory.mkdir(parents=True, exist_ok=True)

@@ -11,12 +11,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contract.article import Vectors
 from contract.bundle import GOLDEN, NEWS_ENCODER, USER_ENCODER, Bundle, open_bundle
-from contract.bundle_errors import GoldenMalformed, GoldenMismatch, GraphFailed, refusing
-from contract.contents import check_contents, first_problem
+from contract.bundle_errors import (
+    GoldenMalformed,
+    GoldenMismatch,
+    GraphFailed,
+    place_and_problem,
+    refusing,
+)
+from contract.contents import check_contents
 from contract.encoder import BundleEncoder
 from contract.evaluation import encode_users
 from contract.probing import check_shapes
 from contract.scoring import ClickModel
+from contract.vectors import cosine
 
 # Another processor's int8 kernels may round otherwise; ranks must stay (architecture section 3).
 MIN_COSINE = 0.995
@@ -130,7 +137,7 @@ def _read_cases(raw: bytes) -> Iterator[RecordedCase]:
         try:
             case = RecordedCase.model_validate_json(line)
         except ValidationError as error:
-            raise GoldenMalformed(GOLDEN, f"line {number}: {first_problem(error)}") from error
+            raise GoldenMalformed(GOLDEN, f"line {number}: {place_and_problem(error)}") from error
         if not case.is_whole():
             raise GoldenMalformed(GOLDEN, f"line {number}: answers and texts do not match")
         yield case
@@ -154,5 +161,4 @@ def _order(scores: Vectors) -> list[int]:
 def _min_cosine(a: Vectors, b: Vectors) -> float:
     if a.shape != b.shape:
         return float("nan")
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(((a * b).sum(axis=1) / norms).min())  # a zero vector gives NaN
+    return float(cosine(a, b).min())  # a zero vector gives NaN

@@ -4,8 +4,9 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -88,6 +89,17 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
     """Return the first field that Pydantic refused, and why, without the input."""
     first = error.errors(include_input=False)[0]
     return str(first["loc"][0]), first["msg"]
+
+
+@dataclass(slots=True)
+class Report:
+    """Count what was read, and how often each tolerated oddity was met."""
+
+    SIZES: ClassVar[tuple[str, ...]]  # the counts that are no oddity
+
+    def lines(self) -> list[str]:
+        """Return one readable line per oddity that occurred."""
+        return readable_counts({n: c for n, c in asdict(self).items() if n not in self.SIZES})
 
 
 def readable_counts(counts: Mapping[str, int]) -> list[str]:

@@ -5,7 +5,7 @@ topics, broken entities, unknown ids, impressions without clicks) is kept and co
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from contract.article import Article, Impression
-from contract.lines import MalformedFile, readable_counts, split_columns
+from contract.lines import MalformedFile, Report, split_columns
 
 NEWS_COLUMNS = (
     "id",
@@ -36,8 +36,10 @@ class MindError(MalformedFile):
 
 
 @dataclass(slots=True)
-class MindReport:
+class MindReport(Report):
     """How often each tolerated oddity was met."""
+
+    SIZES = ("articles", "impressions")
 
     articles: int = 0
     impressions: int = 0
@@ -49,11 +51,6 @@ class MindReport:
     impressions_without_clicks: int = 0
     impressions_without_skips: int = 0
     impressions_without_history: int = 0
-
-    def lines(self) -> list[str]:
-        """Return one readable line per oddity that occurred."""
-        counts = {n: c for n, c in asdict(self).items() if n not in {"articles", "impressions"}}
-        return readable_counts(counts)
 
 
 @dataclass(frozen=True, slots=True)

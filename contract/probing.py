@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from contract.article import Vectors
-from contract.bundle import NEWS_ENCODER, USER_ENCODER, Bundle
+from contract.bundle import NEWS_ENCODER, TOKENIZER, USER_ENCODER, Bundle
 from contract.bundle_errors import GraphFailed, refusing
 from contract.encoder import BundleEncoder
+from contract.invariance import batch_cosine
+from contract.tokens import TextTokenizer
 
 # A text's vector may not depend on its batch (architecture section 3).
 MIN_BATCH_COSINE = 0.9999
@@ -31,18 +33,16 @@ def check_shapes(bundle: Bundle, encoder: BundleEncoder) -> None:
     _check_readers(bundle, encoder)
 
 
-def batch_cosine(encoder: BundleEncoder, texts: Sequence[str]) -> float:
-    """Return the least cosine of a text's vector alone to its vector among others."""
-    texts = texts[:BATCH_TEXTS]
+def check_batches(bundle: Bundle, texts: Sequence[str]) -> float:
+    """Return how near a text's vector alone is to itself in any batch: the least cosine.
+
+    Raise GraphFailed where it depends on the batch.
+    """
+    longest = bundle.text.max_tokens
+    tokenizer = TextTokenizer(bundle.file(TOKENIZER), longest)
+    rows, graph = tokenizer.rows(texts[:BATCH_TEXTS]), bundle.file(NEWS_ENCODER)
     with refusing(GraphFailed, NEWS_ENCODER):
-        together = encoder.vectors(texts)
-        alone = np.concatenate([encoder.vectors([text]) for text in texts])
-    return float(np.min((together * alone).sum(axis=1), initial=1.0))
-
-
-def check_batches(encoder: BundleEncoder, texts: Sequence[str]) -> float:
-    """Return that cosine; raise GraphFailed where a text's vector depends on its batch."""
-    least = batch_cosine(encoder, texts)
+        least = batch_cosine(graph, rows, pad_id=tokenizer.pad_id, max_tokens=longest)
     if not least >= MIN_BATCH_COSINE:
         raise GraphFailed(
             NEWS_ENCODER,

@@ -1,7 +1,7 @@
 """Search: queries and the articles relevant to them, exact retrieval and its figures."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from contract.article import Article, Vectors
 from contract.lines import (
     MalformedFile,
+    Report,
     first_problem,
     iter_lines,
     parse_object,
-    readable_counts,
     split_columns,
     text_of,
 )
@@ -39,8 +39,10 @@ class Query:
 
 
 @dataclass(slots=True)
-class SearchReport:
+class SearchReport(Report):
     """How often each tolerated oddity was met; queries without text or answer are left out."""
+
+    SIZES = ("articles", "queries")
 
     articles: int = 0
     queries: int = 0
@@ -49,11 +51,6 @@ class SearchReport:
     unknown_relevant_ids: int = 0
     queries_without_text: int = 0
     queries_without_relevant_article: int = 0
-
-    def lines(self) -> list[str]:
-        """Return one readable line per oddity that occurred."""
-        counts = {n: c for n, c in asdict(self).items() if n not in {"articles", "queries"}}
-        return readable_counts(counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ topics of its own taxonomy, and neither topic nor subtopic is ever part of what 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,10 +17,10 @@ from contract.article import Article, Vectors
 from contract.intervals import Rows, Values, bootstrap, limits
 from contract.lines import (
     MalformedFile,
+    Report,
     first_problem,
     iter_lines,
     parse_object,
-    readable_counts,
     split_columns,
     text_of,
 )
@@ -52,17 +52,15 @@ class LabelledText:
 
 
 @dataclass(slots=True)
-class TopicReport:
+class TopicReport(Report):
     """How often each tolerated oddity was met; `texts` are what is left without the first two."""
+
+    SIZES = ("texts",)
 
     texts: int = 0
     blank_topics: int = 0
     empty_texts: int = 0
     empty_descriptions: int = 0
-
-    def lines(self) -> list[str]:
-        """Return one readable line per oddity that occurred."""
-        return readable_counts({n: c for n, c in asdict(self).items() if n != "texts"})
 
 
 @dataclass(frozen=True, slots=True)

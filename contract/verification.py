@@ -44,7 +44,7 @@ def verify(path: Path, *, threads: int = 1) -> Iterator[Check]:
         f"{report.rankings} rankings, the same top",
     )
     texts = [text for case in recorded_cases(bundle) for text in case.texts]
-    yield Check("batches", f"alone and among others: cosine {check_batches(encoder, texts):.6f}")
+    yield Check("batches", f"alone and among others: cosine {check_batches(bundle, texts):.6f}")
 
 
 def size_of(bundle: Bundle) -> int:

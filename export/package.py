@@ -13,13 +13,13 @@ import numpy as np
 from contract import bundle as b
 from contract.encoder import BundleEncoder
 from contract.golden import make_golden, verified_encoder
+from contract.invariance import batch_cosine
 from contract.mind import MindFolder
 from contract.tokens import TextTokenizer
 from export.checks import check_graph, check_paths
 from export.errors import UnsupportedModel
 from export.golden_cases import golden_cases
 from export.graph import news_encoder_graph, user_encoder_graph
-from export.invariance import batch_cosine
 from export.model_card import is_mind, model_card
 from export.parameters import news_parameters, user_parameters
 from export.parity import (

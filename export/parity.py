@@ -15,6 +15,7 @@ from contract.mind import MindFolder
 from contract.ranking import RankingMetrics, mean_over_impressions
 from contract.scoring import ClickModel
 from contract.text import TextSpec
+from contract.vectors import cosine
 from export.errors import ParityExceeded
 
 
@@ -136,12 +137,6 @@ def compare(reference: Measured, found: Measured, *, size_bytes: int) -> Variant
         rank_agreement=_rank_agreement(reference.scores, found.scores),
     )
     return Variant(found.metrics, closeness, found.texts_per_s, size_bytes)
-
-
-def cosine(a: Vectors, b: Vectors) -> Vectors:
-    """Return the cosine of each row with its counterpart: (N, D), (N, D) -> (N,)."""
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.asarray((a * b).sum(axis=1) / lengths)
 
 
 def shown_articles(folder: MindFolder) -> MindFolder:

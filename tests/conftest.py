@@ -5,11 +5,18 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.evaluation_data import DATA
 from tests.redis_server import RedisServer
 
 # A busy machine makes examples slow, which is no failure of what is tested.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what reads the evaluation data where there is none."""
+    if item.get_closest_marker("data") and not DATA.is_dir():
+        pytest.skip("needs the evaluation data beside the checkout, which is absent")
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,19 @@
 import copy
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
+from transformers import (
+    BertConfig,
+    BertModel,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
 
 from contract.tokens import TextTokenizer
 from training.batches import Batch, ClickRow, QueryRow, TaskRows, TopicTexts, epoch_batches
@@ -34,6 +43,17 @@ SETTINGS: dict[str, Any] = {
 # Two taxonomies of two topics: numbers 0 and 1 belong to the first, 2 and 3 to the second.
 MEMBERS = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], dtype=bool)
 NO_TOPICS = TopicTexts(*np.zeros((3, 0), np.int64), MEMBERS)
+
+
+PRETRAINED_SIZES = {
+    "num_hidden_layers": 2,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 60,
+    "max_position_embeddings": 40,
+}
+PRETRAINED_TEXTS = ("rain and storm", "goal and match")
 
 
 def a_config(**tables: Any) -> Config:
@@ -124,6 +144,20 @@ def snapshot(module: nn.Module) -> dict[str, Any]:
 def moved(module: nn.Module, before: Mapping[str, Any]) -> set[str]:
     """Name the parameters that differ from a snapshot."""
     return {n for n, p in module.named_parameters() if not p.detach().equal(before[n])}
+
+
+def save_pretrained(folder: Path, family: str) -> nn.Module:
+    """Write a random checkpoint as the hub would give it."""
+    configs: dict[str, PretrainedConfig] = {
+        "bert": BertConfig(**PRETRAINED_SIZES),
+        "roberta": RobertaConfig(**PRETRAINED_SIZES, pad_token_id=1, type_vocab_size=1),
+    }
+    model = {"bert": BertModel, "roberta": RobertaModel}[family](configs[family])
+    model.save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=train_tokenizer(PRETRAINED_TEXTS, 60)).save_pretrained(
+        folder
+    )
+    return model.eval()
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from training.device import autocast, device_of
 from training.losses import hidden_loss, masked_mse, pooled_loss
 from training.model.news_encoder import NewsEncoding
 from training.model.student import Student, TeacherStudent
-from training.token_table import Rows, TokenTable, restore_order
+from training.token_table import Rows, TokenTable, encode_in_chunks, restore_order
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,15 @@ def encode_rows(model: Student, table: TokenTable, rows: Rows, config: Config) -
     """Encode texts without gradients and without dropout."""
     model.eval()
     device = device_of(model)
-    chunks = list(table.chunks(rows, tokens_per_chunk=config.distillation.tokens_per_chunk))
-    vectors, pooled = [], []
-    for chunk in chunks:
-        ids, mask = table.tokens(rows[chunk], device)
+
+    def encode(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         with autocast(config.run.precision, device):
             encoding = model.news_encoder(ids, mask)
         # Not the encoding itself: the hidden states of a whole catalogue are gigabytes.
-        vectors.append(encoding.vector)
-        pooled.append(encoding.pooled)
-    return Outputs(restore_order(vectors, chunks), restore_order(pooled, chunks))
+        return encoding.vector, encoding.pooled
+
+    tokens = config.distillation.tokens_per_chunk
+    return Outputs(*encode_in_chunks(table, rows, encode, tokens_per_chunk=tokens, device=device))
 
 
 def remembered(model: Student, table: TokenTable, rows: Rows, config: Config) -> TeacherOutputs:

@@ -53,7 +53,7 @@ def option(name: str, *names: str, env: str, **settings: Any) -> Callable[[F], F
     env="TEXTS",
     type=FILE,
     multiple=True,
-    help="Headlines without topics (plain text), for text distillation; repeatable.",
+    help="Headlines to distil from (.txt, .jsonl or .tsv), their topics unread; repeatable.",
 )
 @option("--search", env="SEARCH", type=FOLDER, help="Folder of articles and queries.")
 @option(
@@ -141,9 +141,18 @@ def evaluate(what: str, **options: Any) -> None:  # noqa: ANN401  (click has typ
     else:
         raise click.UsageError(f"{what} is neither a directory nor one of {', '.join(BASELINES)}")
     try:
-        answer(request, predictor(), name=name, line=Path(what).resolve().name)
+        line, teacher = Path(what).resolve().name, _teacher(what, request)
+        answer(request, predictor(), name=name, line=line, teacher=teacher)
     except (TrainingError, ValueError, OSError) as error:
         _fail(error)
+
+
+def _teacher(what: str, request: Request) -> str | None:
+    if what != "frozen-teacher" or request.teacher is None:
+        return None
+    from training.teacher import short_name
+
+    return short_name(request.teacher)
 
 
 def _trained(path: Path, model: str) -> Predictor:

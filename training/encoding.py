@@ -14,9 +14,7 @@ from contract.tokens import TextTokenizer
 from training.checkpoint import StudentCheckpoint
 from training.device import device_of
 from training.model.student import Student
-from training.token_table import TokenTable, restore_order
-
-TOKENS_PER_CHUNK = 4096
+from training.token_table import TokenTable, encode_in_chunks
 
 
 class TorchEncoder:
@@ -69,7 +67,8 @@ def encode_texts(
         return encode_texts([""], tokenizer, encode, device)[:0]
     distinct = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     table = TokenTable(list(distinct), tokenizer)
-    chunks = list(table.chunks(np.arange(len(table)), tokens_per_chunk=TOKENS_PER_CHUNK))
-    parts = [encode(*table.tokens(rows, device)).cpu() for rows in chunks]
-    vectors: Vectors = restore_order(parts, chunks).numpy()
+    (found,) = encode_in_chunks(
+        table, np.arange(len(table)), lambda *tokens: (encode(*tokens).cpu(),), device=device
+    )
+    vectors: Vectors = found.numpy()
     return vectors[[distinct[text] for text in texts]]

@@ -66,12 +66,13 @@ def load_teacher(source: str, model: ModelConfig, *, topics: int) -> Teacher:
         backbone,
         architecture,
         tokenizer.backend_tokenizer.to_str().encode(),
-        _name(source),
+        short_name(source),
     )
 
 
-def _name(source: str) -> str:
-    # A local folder's place is nobody's business; its last two names are enough to recognise it.
+def short_name(source: str) -> str:
+    """Return a hub id as it is, and of a local folder the last two names."""
+    # Its place is nobody's business; two names are enough to recognise it.
     path = Path(source)
     return "/".join(path.resolve().parts[-2:]) if path.exists() else source
 

@@ -27,7 +27,7 @@ from training.optimisation import Optimisation, parameter_group
 from training.resume import State
 from training.run import Run
 from training.texts import DistillationTexts
-from training.token_table import Rows, TokenTable, restore_order
+from training.token_table import Rows, TokenTable, encode_in_chunks
 
 STAGE = "text_distillation"
 TEXTS_PER_SHARD = 8192
@@ -172,14 +172,14 @@ def encode_mean_pooled(teacher: Student, table: TokenTable, rows: Rows, precisio
     """Return the unit mean of the teacher's last states for some texts: (N, W)."""
     teacher.eval()
     device = device_of(teacher)
-    chunks = list(table.chunks(rows, tokens_per_chunk=4096))
-    parts = []
-    for chunk in chunks:
-        ids, mask = table.tokens(rows[chunk], device)
+
+    def encode(ids: Tensor, mask: Tensor) -> tuple[Tensor]:
         with autocast(precision, device):
             states = teacher.news_encoder(ids, mask).hidden_states[-1]
-        parts.append(mean_pooled(states, mask).cpu())
-    vectors: Vectors = restore_order(parts, chunks).numpy()
+        return (mean_pooled(states, mask).cpu(),)
+
+    (found,) = encode_in_chunks(table, rows, encode, device=device)
+    vectors: Vectors = found.numpy()
     return vectors
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from contract.article import Article
 from contract.lines import (
     MalformedFile,
+    Report,
     decode,
     first_problem,
     iter_lines,
@@ -37,8 +38,10 @@ class DistillationTexts:
 
 
 @dataclass(slots=True)
-class HeadlineReport:
+class HeadlineReport(Report):
     """Count what a file of headlines gives, and how often each tolerated oddity was met."""
+
+    SIZES = ("texts",)
 
     texts: int = 0
     empty_texts: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from contract.tokens import TextTokenizer, pad
 from training.device import CPU
 
 Rows = NDArray[np.int64]
+# Enough to keep a core busy without gradients, and little enough for its cache.
+TOKENS_PER_CHUNK = 4096
 
 
 class TokenTable:
@@ -42,6 +44,23 @@ class TokenTable:
             if end == len(order) or longest * (end - start + 1) > tokens_per_chunk:
                 yield order[start:end]
                 start = end
+
+
+def encode_in_chunks(
+    table: TokenTable,
+    rows: Rows,
+    encode: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+    *,
+    tokens_per_chunk: int = TOKENS_PER_CHUNK,
+    device: torch.device = CPU,
+) -> tuple[Tensor, ...]:
+    """Encode rows, those of like length together; return each output (N, W) in their order.
+
+    `encode` turns ids and mask (B, T) into outputs (B, W).
+    """
+    chunks = list(table.chunks(rows, tokens_per_chunk=tokens_per_chunk))
+    parts = [encode(*table.tokens(rows[chunk], device)) for chunk in chunks]
+    return tuple(restore_order(outputs, chunks) for outputs in zip(*parts, strict=True))
 
 
 def restore_order(parts: Sequence[Tensor], positions: Sequence[Rows]) -> Tensor:

@@ -56,6 +56,41 @@ def replace(path: Path, name: str, raw: bytes) -> None:
         _sign(path)
 
 
+def with_a_batch_mean(graph: bytes) -> bytes:
+    """Spoil a news encoder: subtract the mean over the batch from each vector."""
+    import onnx
+    from onnx import helper
+
+    model = onnx.load_from_string(graph)
+    (div,) = [node for node in model.graph.node if "vector" in node.output]
+    div.output[0] = "unspoiled"
+    model.graph.node.extend([
+        helper.make_node("ReduceMean", ["unspoiled"], ["mean_of_all"], axes=[0]),
+        helper.make_node("Sub", ["unspoiled", "mean_of_all"], ["vector"]),
+    ])  # fmt: skip
+    raw: bytes = model.SerializeToString()
+    return raw
+
+
+def blind_to_the_mask(graph: bytes) -> bytes:
+    """Spoil a news encoder: let it read padding as if it were tokens."""
+    import onnx
+    from onnx import helper
+
+    model = onnx.load_from_string(graph)
+    for node in model.graph.node:
+        node.input[:] = ["unmasked_too" if name == "mask" else name for name in node.input]
+    # The mask may not be left out: it is an input that the bundle's graph must have.
+    seen = helper.make_node("Greater", ["mask", "below"], ["all"])
+    ones = helper.make_node("Cast", ["all"], ["unmasked_too"], to=onnx.TensorProto.INT64)
+    below = onnx.numpy_helper.from_array(np.array(-1, dtype=np.int64), "below")
+    model.graph.initializer.append(below)
+    model.graph.node.insert(0, ones)
+    model.graph.node.insert(0, seen)
+    raw: bytes = model.SerializeToString()
+    return raw
+
+
 def _sign(path: Path) -> None:
     files = {name: (path / name).read_bytes() for name in FILES}
     text = TextSpec.model_validate(json.loads((path / MANIFEST).read_bytes())["text"])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from contract.bundle import NEWS_ENCODER, Bundle
 from contract.encoder import BundleEncoder, by_length
 from tests.builders import WORDS, a_bundle, a_catalogue
+from tests.contract.forging import with_a_batch_mean
 
 # Of every length, and enough for several batches of 1,024 tokens.
 TEXTS = [" ".join(article.title for article in a_catalogue(1 + i % 7)) for i in range(200)] + [""]
@@ -25,22 +26,6 @@ def furthest_from_alone(encoder: BundleEncoder, texts: Sequence[str]) -> float:
     together = encoder.vectors(texts)
     alone = np.concatenate([encoder.vectors([text]) for text in texts])
     return float((together * alone).sum(axis=1).min())
-
-
-def with_a_batch_mean(graph: bytes) -> bytes:
-    """Spoil a news encoder: subtract the mean over the batch from each vector."""
-    import onnx
-    from onnx import helper
-
-    model = onnx.load_from_string(graph)
-    (div,) = [node for node in model.graph.node if "vector" in node.output]
-    div.output[0] = "unspoiled"
-    model.graph.node.extend([
-        helper.make_node("ReduceMean", ["unspoiled"], ["mean_of_all"], axes=[0]),
-        helper.make_node("Sub", ["unspoiled", "mean_of_all"], ["vector"]),
-    ])  # fmt: skip
-    raw: bytes = model.SerializeToString()
-    return raw
 
 
 def test_results_come_in_the_order_of_the_texts(encoder: BundleEncoder) -> None:

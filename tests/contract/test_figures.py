@@ -76,6 +76,14 @@ def test_figures_may_name_the_data_that_they_depend_on(tmp_path: Path) -> None:
     assert read_figures(tmp_path).data_sha256 == {}
 
 
+def test_figures_of_a_pretrained_model_name_it(tmp_path: Path) -> None:
+    """Other figures have no teacher."""
+    write_figures(tmp_path, {}, line="frozen-teacher", teacher="folder/model")
+    assert read_figures(tmp_path).teacher == "folder/model"
+    write_figures(tmp_path, {}, line="bm25")
+    assert read_figures(tmp_path).teacher is None
+
+
 def test_what_is_no_number_is_not_written(tmp_path: Path) -> None:
     """A NaN would spoil every table; the file that was there stays."""
     path = write_figures(tmp_path, {}, line="good")

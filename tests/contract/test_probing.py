@@ -13,6 +13,7 @@ from contract.bundle_errors import GraphFailed, GraphMalformed
 from contract.encoder import BundleEncoder
 from contract.probing import check_batches, check_shapes
 from tests.builders import golden_cases
+from tests.contract.forging import blind_to_the_mask, with_a_batch_mean
 
 TEXTS = golden_cases()[-1]["candidates"]
 
@@ -47,7 +48,7 @@ def failing(_: Vectors) -> Vectors:
 def test_a_sound_encoder_passes(bundle: Bundle, encoder: BundleEncoder) -> None:
     """What the tests below see refused is accepted before they touch it."""
     check_shapes(bundle, Spoiled(encoder))  # type: ignore[arg-type]
-    assert check_batches(encoder, TEXTS) > 0.9999
+    assert check_batches(bundle, TEXTS) > 0.9999
 
 
 @pytest.mark.parametrize(
@@ -74,15 +75,20 @@ def test_answers_that_cannot_serve_are_refused(
     assert caught.value.file == file
 
 
-def test_a_vector_that_depends_on_its_batch_is_refused(encoder: BundleEncoder) -> None:
+def test_a_vector_that_depends_on_its_batch_is_refused(bundle: Bundle) -> None:
     """Caching, coalescing and golden answers would all be lies."""
-
-    def without_the_mean(vectors: Vectors) -> Vectors:
-        rest = vectors - vectors.mean(axis=0) * (len(vectors) > 1)
-        return np.asarray(rest / np.linalg.norm(rest, axis=1, keepdims=True))
-
+    graph = with_a_batch_mean(bundle.file(NEWS_ENCODER))
+    spoiled = changed(bundle, files={**bundle.files, NEWS_ENCODER: graph})
     with pytest.raises(GraphFailed, match="depends on its batch: cosine"):
-        check_batches(Spoiled(encoder, vectors=without_the_mean), TEXTS)  # type: ignore[arg-type]
+        check_batches(spoiled, TEXTS)
+
+
+def test_a_vector_that_depends_on_its_padding_is_refused(bundle: Bundle) -> None:
+    """Among texts of its own length it would never be noticed."""
+    graph = blind_to_the_mask(bundle.file(NEWS_ENCODER))
+    spoiled = changed(bundle, files={**bundle.files, NEWS_ENCODER: graph})
+    with pytest.raises(GraphFailed, match="depends on its batch: cosine"):
+        check_batches(spoiled, ["news"] * 3)
 
 
 def test_a_graph_that_does_not_load_is_refused_by_name(bundle: Bundle) -> None:

@@ -17,8 +17,8 @@ from contract.search import (
     read_search,
     search_figures,
 )
+from tests.evaluation_data import DATA
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "search"
 ARTICLE = {"id": "D1", "title": "Cup won", "abstract": "It was close.", "date": "2022-01-02"}
 
 
@@ -192,9 +192,8 @@ def test_figures_are_means_over_queries() -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data/search, which is absent")
 def test_the_evaluation_data_has_the_counts_it_says() -> None:
     """26,214 articles, 1,200 and 100 queries, nothing odd."""
-    folder = read_search(DATA)
+    folder = read_search(DATA / "search")
     assert (len(folder.articles), len(folder.train), len(folder.dev)) == (26_214, 1_200, 100)
     assert folder.report.lines() == []

@@ -30,9 +30,9 @@ from contract.topics import (
     topic_hits,
 )
 from tests.builders import an_article
+from tests.evaluation_data import DATA
 
 SPEC = TextSpec(fields=("topic", "subtopic", "title", "abstract"), abstract_chars=9)
-DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def write_lines(path: Path, *records: object) -> Path:
@@ -242,7 +242,6 @@ def test_no_texts_are_nothing_to_measure() -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data, which is absent")
 def test_the_evaluation_data_has_the_texts_it_says() -> None:
     """8,135 articles of MIND with a category, 10,000 of HuffPost, 32,604 of TagMyNews.
 

@@ -11,9 +11,10 @@ import pytest
 from contract.article import Article, Impression
 from contract.mind import read_folder
 from contract.ranking import mean_over_impressions
+from tests.evaluation_data import DATA
 from tests.serving import ROOT, Service, newsbert, serving, wait_until
 
-SAMPLES, DATA = ROOT / "samples" / "mind" / "dev", ROOT.parent / "shared" / "data" / "mind" / "dev"
+SAMPLES = ROOT / "samples" / "mind" / "dev"
 FOUR_DECIMALS = 5e-5
 MAX_LINES = 700
 # Articles in the store but not yet in the snapshot arrive within this time.
@@ -33,10 +34,9 @@ def test_the_samples_rank_the_same_online(bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data/mind/dev, which is absent")
 def test_the_evaluation_data_ranks_the_same_online(shipped_bundle: Path, tmp_path: Path) -> None:
     """The figures of the model card are those of the service."""
-    check_same(shipped_bundle, DATA, tmp_path)
+    check_same(shipped_bundle, DATA / "mind" / "dev", tmp_path)
 
 
 def check_same(bundle: Path, mind: Path, home: Path) -> None:

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.invariance import batch_cosine
-from export.parity import ParityBudget, cosine
+from contract.invariance import batch_cosine
+from contract.vectors import cosine
+from export.parity import ParityBudget
 from export.precision import Float32, Precision
 from export.quantize import RowwiseInt8, saturation_free
 from tests.export.models import (

@@ -14,6 +14,7 @@ from contract.figures import read_figures
 from contract.mind import write_folder
 from contract.text import TextSpec
 from tests.builders import WORDS, a_catalogue, a_tokenizer_json, an_impression
+from tests.tiny import save_pretrained
 from training.baselines import BASELINES
 from training.checkpoint import StudentCheckpoint, save_checkpoint
 from training.commands import evaluate
@@ -124,6 +125,14 @@ def test_a_baseline_is_measured_like_a_model(
     assert read_figures(tmp_path).line == name
     assert set(read_figures(tmp_path).models) == {name}
     assert read_figures(tmp_path).data_sha256
+
+
+def test_a_frozen_teacher_is_named_beside_its_figures(data: Path, tmp_path: Path) -> None:
+    """By the last names of its folder: two teachers make two lines of a table."""
+    save_pretrained(tmp_path / "pretrained" / "tiny", "bert")
+    flags = (*TASK_FLAGS["search"], data, "--teacher", tmp_path / "pretrained" / "tiny")
+    assert figures("frozen-teacher", *flags, "--out", tmp_path / "out")["queries"] == 5
+    assert read_figures(tmp_path / "out").teacher == "pretrained/tiny"
 
 
 @pytest.mark.parametrize(

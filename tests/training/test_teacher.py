@@ -6,16 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
-    BertConfig,
-    BertModel,
     DistilBertConfig,
-    PretrainedConfig,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaModel,
 )
 
 from contract.tokens import TextTokenizer
+from tests.tiny import save_pretrained
 from training.config import ModelConfig, RandomTeacherConfig
 from training.errors import TeacherError
 from training.model import pair_with_teacher
@@ -23,26 +18,6 @@ from training.teacher import load_teacher, random_teacher, train_tokenizer
 
 TEXTS = ["rain and storm", "goal and match"]
 MODEL = ModelConfig(student_layers=1, dim=8, query_width=4, dropout=0.0)
-SIZES = {
-    "num_hidden_layers": 2,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 60,
-    "max_position_embeddings": 40,
-}
-
-
-def save_pretrained(folder: Path, family: str) -> torch.nn.Module:
-    """Write a random checkpoint as the hub would give it."""
-    configs: dict[str, PretrainedConfig] = {
-        "bert": BertConfig(**SIZES),
-        "roberta": RobertaConfig(**SIZES, pad_token_id=1, type_vocab_size=1),
-    }
-    model = {"bert": BertModel, "roberta": RobertaModel}[family](configs[family])
-    model.save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=train_tokenizer(TEXTS, 60)).save_pretrained(folder)
-    return model.eval()
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])

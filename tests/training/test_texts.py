@@ -7,10 +7,10 @@ import pytest
 from contract.article import Article
 from contract.lines import MalformedFile
 from contract.text import TextSpec
+from tests.evaluation_data import DATA
 from training.texts import HeadlineReport, distillation_texts, headline_report, read_headlines
 
 SPEC = TextSpec(fields=("topic", "subtopic", "title"), abstract_chars=3)
-DATA = Path(__file__).parents[3] / "shared" / "data" / "topics"
 CUP = Article(id="N1", title="Cup won", topic="sports", subtopic="soccer", abstract="abcdef")
 
 
@@ -149,6 +149,4 @@ def test_a_file_that_is_absent_is_named(tmp_path: Path) -> None:
 )
 def test_real_headlines_are_read(name: str, counts: dict[str, int]) -> None:
     """All of them, and what is odd is known."""
-    if not DATA.is_dir():
-        pytest.skip("the evaluation data is not beside the checkout")
-    assert headline_report(DATA / name) == HeadlineReport(**counts)
+    assert headline_report(DATA / "topics" / name) == HeadlineReport(**counts)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.tiny import tiny_tokenizer
-from training.token_table import TokenTable, restore_order
+from training.token_table import TokenTable, encode_in_chunks, restore_order
 
 TEXTS = ["goal", "goal match coach vote", "law senate"]
 
@@ -59,3 +59,16 @@ def test_chunks_hold_every_row_within_the_budget_and_in_restorable_order(budget:
         assert len(chunk) == 1 or len(chunk) * table.lengths[rows[chunk]].max() <= budget
     parts = [torch.from_numpy(rows[chunk]) for chunk in chunks]
     assert restore_order(parts, chunks).tolist() == rows.tolist()
+
+
+def test_outputs_come_in_the_order_of_the_rows_whatever_the_chunks(table: TokenTable) -> None:
+    """Each of several outputs, repeated rows included."""
+    rows = np.array([1, 0, 2, 1])
+
+    def encode(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return mask.sum(1, keepdim=True), ids[:, :2]
+
+    for tokens in (1, 8, 4096):
+        lengths, heads = encode_in_chunks(table, rows, encode, tokens_per_chunk=tokens)
+        assert lengths[:, 0].tolist() == [6, 3, 4, 6]
+        assert heads.tolist() == [table.tokens([row])[0][0, :2].tolist() for row in rows]

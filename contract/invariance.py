@@ -9,7 +9,7 @@ import numpy as np
 from contract.article import Vectors
 from contract.encoder import open_session
 from contract.tokens import pad
-from export.parity import cosine
+from contract.vectors import cosine
 
 BATCH_SIZES = (7, 32)
 Rows = Sequence[Sequence[int]]
@@ -43,4 +43,5 @@ def batch_cosine(graph: bytes, rows: Rows, *, pad_id: int, max_tokens: int) -> f
             for order in (neighbours, strangers)
             for length in (0, max_tokens)
         ]
-    return float(min(cosine(alone, other).min() for other in others))
+    with np.errstate(all="ignore"):  # a zero vector gives NaN, which NumPy's minimum keeps
+        return float(np.min([cosine(alone, other) for other in others]))
