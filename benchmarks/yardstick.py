@@ -7,7 +7,7 @@ import click
 import uvicorn
 from fastapi import FastAPI, Response
 
-from service.wire import RankBody, RecommendationBody
+from service.wire.ranked import RankBody, RecommendationBody
 
 
 def create_app(recommendation_bytes: int, rank_bytes: int) -> FastAPI:

@@ -45,6 +45,10 @@ class BundleEncoder:
         """Classify texts that must not hold their own topic: (N,) -> (N, topics)."""
         return self._run("topic_logits", texts, self._topics)
 
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens of each text are encoded."""
+        return [len(row) for row in self._tokenizer.rows(texts)]
+
     def users(self, history: Vectors, mask: Mask) -> Vectors:
         """Encode histories: (B, H, D) and (B, H) -> (B, D); no click at all gives zeros."""
         feeds = {"history": np.ascontiguousarray(history, np.float32), "mask": mask}

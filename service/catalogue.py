@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.article import Article
+from service.columns import Columns, Facts, Times
 from service.ports import Activation, StoredArticle
-from service.snapshot import ABSENT, Columns, Facts, Snapshot, Times
+from service.snapshot import ABSENT, Snapshot
 
 # Rows written beyond the live ones before they are merged: 1 % of the catalogue or 2,000.
 MERGE_SHARE, MERGE_ROWS = 0.01, 2_000

@@ -10,6 +10,9 @@ ServiceError
 ├── DeadlineExceeded         the request's time ran out                           503
 ├── NotReady                 no verified model or snapshot yet                    503
 ├── ArticleUnknown           no article of that id, or it was taken down          404
+├── ModelUnknown             the request names a model that does not serve here   404
+├── CursorRefused            the cursor is damaged, too old or of another request 422
+├── Unanswerable             the request is well formed and asks for what is not  422
 ├── UnreadableBody           the body is not JSON                                 400
 ├── BodyTooLarge             the body is over the cap                             413
 └── MediaTypeUnsupported     the body's content type or encoding is not accepted  415
@@ -50,6 +53,18 @@ class NotReady(ServiceError):
 
 class ArticleUnknown(ServiceError):
     """No article of that id exists, or it was taken down."""
+
+
+class ModelUnknown(ServiceError):
+    """The request names a model that does not serve here."""
+
+
+class CursorRefused(ServiceError):
+    """The cursor is damaged, too old, or was issued for another request."""
+
+
+class Unanswerable(ServiceError):
+    """The request is well formed and asks for what this model or this service does not have."""
 
 
 class UnreadableBody(ServiceError):

@@ -1,7 +1,6 @@
 """What surrounds every request: an id, timings, metrics, and a bound on how many are in flight."""
 
 import re
-import time
 import uuid
 
 import orjson
@@ -9,6 +8,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.stages import Stages
 from service.telemetry import Telemetry
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -65,34 +65,27 @@ class Gate:
         # The template, never the path: ids must not become label values.
         route = getattr(scope.get("route"), "path", "unmatched")
         self._telemetry.in_flight.set(self._in_flight)
-        self._telemetry.requests.labels(route, str(exchange.status)).observe(exchange.elapsed_s())
+        seconds = exchange.stages.elapsed_s()
+        self._telemetry.requests.labels(route, str(exchange.status)).observe(seconds)
 
 
 class _Exchange:
-    """One request's id, start and status."""
+    """One request's id, stages and status."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
         self.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         self.status = 0
-        self._started = time.perf_counter()
         self._send = send
-        scope["timings"] = self._timings = dict[str, float]()
-
-    def elapsed_s(self) -> float:
-        return time.perf_counter() - self._started
+        scope["stages"] = self.stages = Stages()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.request_id
-            headers["server-timing"] = self._server_timing()
+            headers["server-timing"] = self.stages.header()
         await self._send(message)
-
-    def _server_timing(self) -> str:
-        stages = {**self._timings, "total": self.elapsed_s()}
-        return ", ".join(f"{name};dur={1e3 * seconds:.3f}" for name, seconds in stages.items())
 
 
 async def _refuse(

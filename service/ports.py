@@ -132,7 +132,15 @@ class Models(Protocol):
         ...
 
 
-class Store(Articles, ChangeLog, Popularity, Models, Protocol):
+class Secrets(Protocol):
+    """Random keys that all processes of one store share."""
+
+    def secret(self, name: str) -> bytes:
+        """Return 32 random bytes, made by whoever asks first and the same for everybody after."""
+        ...
+
+
+class Store(Articles, ChangeLog, Popularity, Models, Secrets, Protocol):
     """The shared, durable tier as one adapter gives it; every method may raise StoreError.
 
     Methods block and are safe to call from several threads; use cases run them in an executor.
@@ -158,6 +166,14 @@ class TextEncoder(Protocol):
         """Encode histories: (B, H, D) and (B, H) -> (B, D)."""
         ...
 
+    def topic_logits(self, texts: Sequence[str]) -> Vectors:
+        """Classify texts that must not hold their own topic: (N,) -> (N, topics)."""
+        ...
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens of each text are encoded."""
+        ...
+
 
 class RowSearch(Protocol):
     """Exact top-k by inner product over the rows that a mask leaves."""
@@ -166,6 +182,66 @@ class RowSearch(Protocol):
         self, query: NDArray[np.float32], rows: Vectors, eligible: NDArray[np.bool_], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return row numbers and inner products, best first, at most k and only eligible ones."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """Approximate top-k by inner product over the rows 0 to size - 1 of one matrix; immutable."""
+
+    @property
+    def size(self) -> int:
+        """Return the number of rows that it covers."""
+        ...
+
+    def top(
+        self,
+        query: NDArray[np.float32],
+        eligible: NDArray[np.bool_],
+        k: int,
+        *,
+        survivors: int,
+    ) -> NDArray[np.int64]:
+        """Return at most k row numbers, best first, of those (size,) that the mask leaves.
+
+        `survivors` is how many it leaves: the fewer, the more of the index is looked at.
+        """
+        ...
+
+    def to_bytes(self) -> bytes:
+        """Write the index."""
+        ...
+
+
+class IndexBuilder(Protocol):
+    """Builds vector indexes, away from the event loop."""
+
+    def build(self, vectors: Vectors, like: VectorIndex | None) -> VectorIndex | None:
+        """Index the rows (N, D), None where exact search is faster; `like` lends its training."""
+        ...
+
+    def from_bytes(self, raw: bytes) -> VectorIndex:
+        """Read what `to_bytes` wrote; raise ValueError for anything else."""
+        ...
+
+
+class WordIndex(Protocol):
+    """BM25 over the rows 0 to size - 1; immutable."""
+
+    @property
+    def size(self) -> int:
+        """Return the number of rows that it covers."""
+        ...
+
+    def scores(self, words: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return every row's BM25 score for the word codes of a query: (size,)."""
+        ...
+
+
+class WordIndexBuilder(Protocol):
+    """Builds word indexes, away from the event loop."""
+
+    def build(self, rows: Sequence[NDArray[np.int32]], vocabulary: int) -> WordIndex:
+        """Index rows of word codes, each code below `vocabulary`."""
         ...
 
 

@@ -13,13 +13,16 @@ from starlette.exceptions import HTTPException
 from service.errors import (
     ArticleUnknown,
     BodyTooLarge,
+    CursorRefused,
     DeadlineExceeded,
     MediaTypeUnsupported,
+    ModelUnknown,
     NotReady,
     Overloaded,
     ServiceError,
     StoreFull,
     StoreUnavailable,
+    Unanswerable,
     UnreadableBody,
 )
 
@@ -27,8 +30,11 @@ from service.errors import (
 TABLE: tuple[tuple[type[ServiceError], int, str], ...] = (
     (UnreadableBody, 400, "unreadable_body"),
     (ArticleUnknown, 404, "article_unknown"),
+    (ModelUnknown, 404, "model_unknown"),
     (BodyTooLarge, 413, "body_too_large"),
     (MediaTypeUnsupported, 415, "media_type_unsupported"),
+    (CursorRefused, 422, "cursor_refused"),
+    (Unanswerable, 422, "unanswerable"),
     (Overloaded, 503, "overloaded"),
     (DeadlineExceeded, 503, "deadline_exceeded"),
     (NotReady, 503, "not_ready"),

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from contract.article import Vectors
 from contract.scoring import ClickModel
+from service.columns import Facts
+from service.criteria import ANY, Criteria
 from service.ports import Activation, Clock, RowSearch, TextEncoder
-from service.snapshot import Criteria, Facts, Snapshot
+from service.snapshot import Snapshot
 
 
 class Strategy(StrEnum):
@@ -31,9 +33,6 @@ class Degraded(StrEnum):
 
     HISTORY_UNKNOWN = "history_unknown"
     STALE = "stale"
-
-
-ANY = Criteria()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Every setting of the service: one class, one prefix, typed."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +33,21 @@ class Settings(BaseSettings):
         30 * 24.0, ge=0, description="how long an expired article still counts in histories"
     )
     retrieved: int = Field(300, ge=1, description="rows fully scored per request (R)")
+    retrieval: Literal["auto", "exact"] = Field(
+        "auto", description="auto searches an index from `index_rows` articles on; exact never does"
+    )
+    index_rows: int = Field(10_000, ge=1, description="articles from which on an index pays")
+    diversity: float = Field(
+        0.1, ge=0, le=1, description="weight of novelty against score where a request names none"
+    )
+    same_story: float = Field(
+        0.96, gt=0, le=1, description="cosine from which on two articles tell one story"
+    )
+    same_story_h: float = Field(
+        72.0, gt=0, description="hours between two articles of one story, at most"
+    )
+    page_ttl_s: float = Field(1_800.0, gt=0, description="how long a cursor can be continued")
+    max_texts: int = Field(256, ge=1, description="texts of one embeddings request")
 
     def as_environment(self) -> dict[str, str]:
         """Return the settings as variables, for worker processes to read back."""

@@ -1,8 +1,6 @@
 """Use-case results as JSON, straight to bytes: validating our own answers would cost too much."""
 
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -10,7 +8,8 @@ from fastapi import Request, Response
 
 from service.problems import TABLE
 from service.recommend import Ranking, Recommendation, Scored
-from service.wire import ErrorAnswer
+from service.stages import Stages
+from service.wire.base import ErrorAnswer
 
 MEANINGS = {
     400: "The body is not JSON.",
@@ -59,12 +58,10 @@ def ranking(result: Ranking) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def timed(request: Request, stage: str) -> Iterator[None]:
-    """Add a stage's duration to the `Server-Timing` header."""
-    started = time.perf_counter()
-    yield
-    request.scope["timings"][stage] = time.perf_counter() - started
+def stages_of(request: Request) -> Stages:
+    """Return the stages that the `Server-Timing` header of a request will tell."""
+    stages: Stages = request.scope["stages"]
+    return stages
 
 
 def _items(articles: Sequence[Scored], include: Sequence[str]) -> Iterator[dict[str, Any]]:

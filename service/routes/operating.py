@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.routes.answers import json_response
 from service.running import Running
-from service.wire import HealthAnswer
+from service.wire.base import HealthAnswer
 
 router = APIRouter(tags=["operating"])
 

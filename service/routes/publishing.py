@@ -15,9 +15,9 @@ from service.errors import BodyTooLarge, UnreadableBody
 from service.ports import StoredArticle
 from service.problems import field_errors
 from service.publish import Published
-from service.routes.answers import documented, json_response, timed
+from service.routes.answers import documented, json_response, stages_of
 from service.running import running
-from service.wire import ArticleAnswer, ArticleBody, BatchAnswer, BatchLine, PublishAnswer
+from service.wire.articles import ArticleAnswer, ArticleBody, BatchAnswer, BatchLine, PublishAnswer
 
 BATCH_TIMEOUT_S = 300.0
 # Publishes of one batch go to the store together, so many together are acknowledged together.
@@ -40,12 +40,12 @@ Id = Annotated[ArticleId, Path(alias="id", description="the article's id", examp
 async def publish(request: Request, article_id: Id, body: ArticleBody) -> Response:
     """Acknowledge once article and vector are stored; the same article again is no change."""
     service = running(request)
-    with timed(request, "publish"):
-        published = await service.publisher.publish(
-            [body.article(article_id)],
-            lane=Lane.INTERACTIVE,
-            timeout_s=service.settings.request_timeout_s,
-        )
+    published = await service.publisher.publish(
+        [body.article(article_id)],
+        lane=Lane.INTERACTIVE,
+        timeout_s=service.settings.request_timeout_s,
+    )
+    stages_of(request).mark("publish")
     service.follower.nudge()
     return json_response(_acknowledged(published[0]))
 
@@ -100,14 +100,14 @@ async def batch(request: Request) -> Response:
     if raw.count(b"\n") > MAX_LINES:
         raise BodyTooLarge(f"a batch here has at most {MAX_LINES} lines")
     numbered = enumerate(raw.split(b"\n"), 1)
-    with timed(request, "publish"):
-        while chunk := list(islice(numbered, LINES_PER_WRITE)):
-            lines = _read_lines(chunk, rejected)
-            published += await service.publisher.publish(
-                [line.article(line.id) for line in lines],
-                lane=Lane.BULK,
-                timeout_s=BATCH_TIMEOUT_S,
-            )
+    while chunk := list(islice(numbered, LINES_PER_WRITE)):
+        lines = _read_lines(chunk, rejected)
+        published += await service.publisher.publish(
+            [line.article(line.id) for line in lines],
+            lane=Lane.BULK,
+            timeout_s=BATCH_TIMEOUT_S,
+        )
+    stages_of(request).mark("publish")
     service.follower.nudge()
     written = sum(one.is_changed for one in published)
     return json_response(

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from contract.article import Name
 from service.bodies import JsonRoute
+from service.criteria import Criteria
 from service.recommend import Degraded
 from service.recommend import Query as Wanted
-from service.routes.answers import documented, json_response, ranking, recommendation, timed
+from service.routes.answers import documented, json_response, ranking, recommendation, stages_of
 from service.running import Running, running
-from service.snapshot import Criteria
-from service.wire import MAX_N, RankAnswer, RankBody, RecommendationAnswer, RecommendationBody
+from service.wire.base import MAX_N
+from service.wire.ranked import RankAnswer, RankBody, RecommendationAnswer, RecommendationBody
 
 router = APIRouter(prefix="/v1", tags=["reading"], route_class=JsonRoute)
 
@@ -39,8 +40,8 @@ async def recommendations(request: Request, body: RecommendationBody) -> Respons
         exclude_seen=body.exclude_seen,
         freshness_half_life_s=half_life * 3_600 if half_life is not None else None,
     )
-    with timed(request, "rank"):
-        result = service.recommender.recommend(wanted)
+    result = service.recommender.recommend(wanted)
+    stages_of(request).mark("rank")
     service.telemetry.strategies.labels(result.strategy).inc()
     return json_response(_noting_staleness(recommendation(result, body.include), service))
 
@@ -54,8 +55,8 @@ async def recommendations(request: Request, body: RecommendationBody) -> Respons
 async def rank(request: Request, body: RankBody) -> Response:
     """Score candidates by the click model alone; ids unknown or not shown are in `missing`."""
     service = running(request)
-    with timed(request, "rank"):
-        result = service.recommender.rank(body.history, body.candidates)
+    result = service.recommender.rank(body.history, body.candidates)
+    stages_of(request).mark("rank")
     return json_response(_noting_staleness(ranking(result), service))
 
 
@@ -72,8 +73,8 @@ async def latest(
 ) -> Response:
     """Answer with the newest articles; each score is a time in epoch seconds."""
     service = running(request)
-    with timed(request, "rank"):
-        result = service.recommender.latest(Criteria(topics=frozenset(topic)), n)
+    result = service.recommender.latest(Criteria(topics=frozenset(topic)), n)
+    stages_of(request).mark("rank")
     return json_response(_noting_staleness(recommendation(result, ()), service))
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service import wire
 from service.problems import TABLE
+from service.wire import base, ranked
 from tests.service.openapi import DOCS, OTHERS, as_text, document, error_table, with_table
 from tests.service.web import served
 
@@ -110,7 +110,7 @@ def test_every_documented_status_is_in_the_error_table() -> None:
 
 def test_strategies_and_degradations_are_on_the_page() -> None:
     """Each value that an answer may have is explained."""
-    strategies = wire.Answer.model_fields["strategy"].annotation.__args__  # type: ignore[union-attr]
+    strategies = ranked.Answer.model_fields["strategy"].annotation.__args__  # type: ignore[union-attr]
     assert all(f"| `{name}` |" in PAGE for name in (*strategies, "history_unknown", "stale"))
 
 
@@ -155,4 +155,4 @@ def template(answer: httpx.Response) -> str:
 def test_the_pages_error_example_has_the_one_shape() -> None:
     """Fields of the example and of the model are the same."""
     (example,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    assert wire.ErrorAnswer.model_validate(json.loads(example)).code == "invalid"
+    assert base.ErrorAnswer.model_validate(json.loads(example)).code == "invalid"

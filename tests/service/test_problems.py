@@ -11,7 +11,7 @@ from service import errors, problems
 from service.errors import ServiceError, StoreFull, StoreUnavailable
 from service.gate import Gate
 from service.telemetry import Telemetry
-from service.wire import RecommendationBody
+from service.wire.ranked import RecommendationBody
 from tests.service.web import client_of
 
 pytestmark = pytest.mark.anyio

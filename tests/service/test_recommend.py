@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from service.adapters.faiss_search import FaissSearch
+from service.criteria import Criteria
 from service.ports import StoredArticle
 from service.recommend import Degraded, Query, Strategy
-from service.snapshot import Criteria
 from tests.service.fakes import (
     ACTIVATION,
     HOUR,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from service.adapters.faiss_search import FaissSearch
+from service.criteria import Criteria
 from service.ports import RowSearch, StoredArticle
 from service.recommend import Query, Recommendation
-from service.snapshot import Criteria
 from tests.service.fakes import (
     HOUR,
     NOW,

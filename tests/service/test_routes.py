@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from contract.article import Article
 from contract.bundle import Bundle
-from service import wire
+from service.wire import articles, ranked
 from tests.builders import a_catalogue
 from tests.service.fakes import PATIENCE_S, until
 from tests.service.web import served
@@ -63,7 +63,7 @@ async def test_an_article_is_published_read_changed_and_taken_down(
         answer = await client.put("/v1/news/N1", json={**sent, "title": title})
         assert answer.json() == {"id": "N1", "version": version, "changed": changed}
     read = (await client.get("/v1/news/N1")).json()
-    wire.ArticleAnswer.model_validate_json(orjson.dumps(read))
+    articles.ArticleAnswer.model_validate_json(orjson.dumps(read))
     assert (read["title"], read["topic"], read["version"], read["state"]) == (
         "B", "sports", 2, "live",
     )  # fmt: skip
@@ -101,7 +101,7 @@ async def test_a_batch_takes_what_is_good_and_names_what_is_not(
     content = b'{"id": "N1", "title": "A"}\n\nnonsense\n{"id": "N2"}\n{"id": "N1", "title": "B"}'
     headers = {"content-type": "application/x-ndjson"}
     answer = (await client.post("/v1/news:batch", content=content, headers=headers)).json()
-    wire.BatchAnswer.model_validate(answer)
+    articles.BatchAnswer.model_validate(answer)
     assert answer == {
         "written": 1,
         "unchanged": 0,
@@ -120,7 +120,7 @@ async def test_recommendations_are_personal(client: httpx.AsyncClient, bundle: B
     history = [a.id for a in articles if a.topic == "sports"][:3]
     asked = {"history": history, "n": 5, "include": ["title", "topic"]}
     answer = (await client.post("/v1/recommendations", json=asked)).json()
-    wire.RecommendationAnswer.model_validate(answer)
+    ranked.RecommendationAnswer.model_validate(answer)
     assert [item["topic"] for item in answer["items"]] == ["sports"] * 5
     assert [item["rank"] for item in answer["items"]] == [1, 2, 3, 4, 5]
     assert not {item["id"] for item in answer["items"]} & set(history)
@@ -160,7 +160,7 @@ async def test_candidates_are_ranked(client: httpx.AsyncClient) -> None:
     await publish(client, *a_catalogue(8))
     asked = {"history": ["N0"], "candidates": ["N1", "nothing", "N4"]}
     answer = (await client.post("/v1/rank", json=asked)).json()
-    wire.RankAnswer.model_validate(answer)
+    ranked.RankAnswer.model_validate(answer)
     assert [item["id"] for item in answer["items"]] == ["N4", "N1"]
     assert answer["missing"] == ["nothing"]
     assert answer["items"][0]["score"] > answer["items"][1]["score"]
@@ -176,7 +176,7 @@ async def test_the_newest_articles_are_listed(client: httpx.AsyncClient) -> None
     ]
     await publish(client, *articles)
     answer = (await client.get("/v1/latest", params={"n": 2})).json()
-    wire.RecommendationAnswer.model_validate(answer)
+    ranked.RecommendationAnswer.model_validate(answer)
     assert [item["id"] for item in answer["items"]] == ["N1", "N0"]
     assert answer["strategy"] == "latest"
     topics = {"topic": ["sports", "finance"]}

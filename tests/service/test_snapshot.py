@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.catalogue import Catalogue
+from service.criteria import Criteria
 from service.ports import StoredArticle
-from service.snapshot import ABSENT, Criteria, Snapshot
+from service.snapshot import ABSENT, Snapshot
 from tests.service.fakes import ACTIVATION, DIM, HOUR, NOW, a_catalogue_with, a_stored, a_take_down
 
 IDS = ("N1", "N2", "N3", "N4", "N5")

@@ -6,17 +6,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from service.snapshot import Criteria
-from service.wire import (
-    MAX_IDS,
-    MAX_N,
-    ArticleBody,
-    BatchLine,
-    Filter,
-    RankBody,
-    RecommendationBody,
-    Wire,
-)
+from service.criteria import Criteria
+from service.wire.articles import ArticleBody, BatchLine
+from service.wire.base import MAX_IDS, MAX_N, Filter, Wire
+from service.wire.ranked import RankBody, RecommendationBody
 from tests.builders import an_article
 
 BODIES = [ArticleBody, BatchLine, RankBody, RecommendationBody]

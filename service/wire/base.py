@@ -1,0 +1,71 @@
+"""What all wire models share: strictness, times, ids, filters, errors."""
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from contract.article import ArticleId, Name
+from service.criteria import Criteria
+
+MAX_IDS = 1_000
+MAX_N = 200
+
+
+def _only_text(value: object) -> object:
+    # A string of digits would be read as epoch seconds or milliseconds, whichever seems likely.
+    if not isinstance(value, str) or "-" not in value[1:]:
+        raise PydanticCustomError("time", "a time is a string in RFC 3339")
+    return value
+
+
+# JSON has no times: text is the only form they come in, and numbers would be guessed at.
+Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_only_text)]
+Ids = Annotated[list[ArticleId], Field(max_length=MAX_IDS)]
+
+
+class Wire(BaseModel):
+    """Strict: no coercion, no unknown field, no NaN."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class Filter(Wire):
+    """Hard filters: an article passes when it meets every one that is given."""
+
+    topics: Annotated[list[Name], Field(max_length=64)] = []
+    source: Annotated[list[Name], Field(max_length=64)] = []
+    language: Annotated[list[Name], Field(max_length=64)] = []
+    published_after: Time | None = None
+
+    def criteria(self) -> Criteria:
+        """Return the filters in the service's own terms."""
+        after = self.published_after
+        return Criteria(
+            topics=frozenset(self.topics),
+            sources=frozenset(self.source),
+            languages=frozenset(self.language),
+            published_after=after.timestamp() if after is not None else None,
+        )
+
+
+class FieldError(BaseModel):
+    """Where a body breaks the schema, and which rule; never the input itself."""
+
+    loc: list[str | int]
+    type: str
+
+
+class ErrorAnswer(BaseModel):
+    """The one shape of every error."""
+
+    code: str
+    message: str
+    errors: list[FieldError] = []
+
+
+class HealthAnswer(BaseModel):
+    """Whether the process can do its work, and what keeps it from it."""
+
+    status: Literal["ok", "not_ready"]
+    reasons: list[str]
