@@ -26,6 +26,7 @@ from service.ports import Activation
 from service.publish import Publisher
 from service.recommend import Recommender
 from service.routes import operating, publishing, reading
+from service.routes.lane import Lane
 from service.running import Running
 from service.settings import Settings
 from service.storage import AsyncStore
@@ -36,8 +37,11 @@ STORE_THREADS = 4
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application; its parts are built when it starts."""
+def create_app(settings: Settings | None = None, *, lane: bool = True) -> FastAPI:
+    """Build the application; its parts are built when it starts.
+
+    Without the `lane` the framework answers every route, as tests compare.
+    """
     settings = settings or Settings()
     telemetry = Telemetry()
     app = FastAPI(
@@ -52,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     for router in (reading.router, publishing.router, publishing.batch_router, operating.router):
         app.include_router(router)
+    app.add_middleware(Lane, routes=reading.QUICK if lane else {})
     app.add_middleware(Gate, telemetry=telemetry, max_in_flight=settings.max_in_flight)
     return app
 

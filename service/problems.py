@@ -54,8 +54,8 @@ log = structlog.get_logger()
 
 def install(app: FastAPI) -> None:
     """Answer every error of the app in the one shape."""
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ServiceError, _told)
+    app.add_exception_handler(RequestValidationError, _told)
     app.add_exception_handler(HTTPException, _http_error)
 
 
@@ -86,7 +86,10 @@ def _location(loc: tuple[int | str, ...], kind: str) -> list[int | str]:
     return list(parts)
 
 
-async def _service_error(_: Request, error: Exception) -> Response:
+def response_to(error: Exception) -> Response:
+    """Answer an error of the table, or a body that breaks the schema; raise any other again."""
+    if isinstance(error, RequestValidationError):
+        return respond(422, "invalid", "the request breaks the schema", errors=field_errors(error))
     for kind, status, code in TABLE:
         if isinstance(error, kind):
             headers = (
@@ -101,9 +104,8 @@ async def _service_error(_: Request, error: Exception) -> Response:
     raise error  # without a row it is a defect, which the gate answers
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
-    return respond(422, "invalid", "the request breaks the schema", errors=field_errors(error))
+async def _told(_: Request, error: Exception) -> Response:
+    return response_to(error)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

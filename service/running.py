@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 
 from service.errors import NotReady
 from service.follower import Follower
@@ -40,7 +40,12 @@ class Running:
 
 def running(request: Request) -> Running:
     """Return the service of a request; raise NotReady before its first snapshot."""
-    service: Running = request.app.state.running
+    return ready(request.app)
+
+
+def ready(app: FastAPI) -> Running:
+    """Return the service of an app; raise NotReady before its first snapshot."""
+    service: Running = app.state.running
     if not service.follower.is_ready:
         raise NotReady("no snapshot is loaded yet")
     return service

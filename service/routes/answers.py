@@ -38,7 +38,12 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def json_response(value: object, status: int = 200) -> Response:
     """Serialise an answer."""
-    return Response(orjson.dumps(value), status, media_type="application/json")
+    return json_bytes(orjson.dumps(value), status)
+
+
+def json_bytes(body: bytes, status: int = 200) -> Response:
+    """Answer with what is JSON already."""
+    return Response(body, status, media_type="application/json")
 
 
 def recommendation(result: Recommendation, include: Sequence[str]) -> dict[str, Any]:

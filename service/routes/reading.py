@@ -1,7 +1,9 @@
 """Routes that answer readers: recommendations, rank, latest."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from contract.article import Name
@@ -9,8 +11,17 @@ from service.bodies import JsonRoute
 from service.criteria import Criteria
 from service.recommend import Degraded
 from service.recommend import Query as Wanted
-from service.routes.answers import documented, json_response, ranking, recommendation, stages_of
+from service.routes.answers import (
+    documented,
+    json_bytes,
+    json_response,
+    ranking,
+    recommendation,
+    stages_of,
+)
+from service.routes.lane import Quick
 from service.running import Running, running
+from service.stages import Stages
 from service.wire.base import MAX_N
 from service.wire.ranked import RankAnswer, RankBody, RecommendationAnswer, RecommendationBody
 
@@ -29,21 +40,7 @@ async def recommendations(request: Request, body: RecommendationBody) -> Respons
     Without a known history: what is popular, then what is newest. A filter never returns fewer
     articles than there are.
     """
-    service = running(request)
-    half_life = body.freshness_half_life_h
-    wanted = Wanted(
-        history=body.history,
-        n=body.n,
-        criteria=body.filter.criteria(),
-        candidates=body.candidates,
-        exclude=body.exclude_ids,
-        exclude_seen=body.exclude_seen,
-        freshness_half_life_s=half_life * 3_600 if half_life is not None else None,
-    )
-    result = service.recommender.recommend(wanted)
-    stages_of(request).mark("rank")
-    service.telemetry.strategies.labels(result.strategy).inc()
-    return json_response(_noting_staleness(recommendation(result, body.include), service))
+    return json_bytes(recommended(running(request), body, stages_of(request)))
 
 
 @router.post(
@@ -54,10 +51,7 @@ async def recommendations(request: Request, body: RecommendationBody) -> Respons
 )
 async def rank(request: Request, body: RankBody) -> Response:
     """Score candidates by the click model alone; ids unknown or not shown are in `missing`."""
-    service = running(request)
-    result = service.recommender.rank(body.history, body.candidates)
-    stages_of(request).mark("rank")
-    return json_response(_noting_staleness(ranking(result), service))
+    return json_bytes(ranked(running(request), body, stages_of(request)))
 
 
 @router.get(
@@ -76,6 +70,42 @@ async def latest(
     result = service.recommender.latest(Criteria(topics=frozenset(topic)), n)
     stages_of(request).mark("rank")
     return json_response(_noting_staleness(recommendation(result, ()), service))
+
+
+def recommended(service: Running, body: RecommendationBody, stages: Stages) -> bytes:
+    """Answer `POST /v1/recommendations`."""
+    half_life = body.freshness_half_life_h
+    wanted = Wanted(
+        history=body.history,
+        n=body.n,
+        criteria=body.filter.criteria(),
+        candidates=body.candidates,
+        exclude=body.exclude_ids,
+        exclude_seen=body.exclude_seen,
+        freshness_half_life_s=half_life * 3_600 if half_life is not None else None,
+    )
+    result = service.recommender.recommend(wanted)
+    stages.mark("rank")
+    service.telemetry.strategies.labels(result.strategy).inc()
+    answer = orjson.dumps(_noting_staleness(recommendation(result, body.include), service))
+    stages.mark("answer")
+    return answer
+
+
+def ranked(service: Running, body: RankBody, stages: Stages) -> bytes:
+    """Answer `POST /v1/rank`."""
+    result = service.recommender.rank(body.history, body.candidates)
+    stages.mark("rank")
+    answer = orjson.dumps(_noting_staleness(ranking(result), service))
+    stages.mark("answer")
+    return answer
+
+
+# What the lane answers before the framework does.
+QUICK: Mapping[str, Quick[Any]] = {
+    "/v1/recommendations": Quick(RecommendationBody, recommended),
+    "/v1/rank": Quick(RankBody, ranked),
+}
 
 
 def _noting_staleness(answer: dict[str, object], service: Running) -> dict[str, object]:

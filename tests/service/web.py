@@ -27,11 +27,12 @@ async def served(
     store: str = "memory://",
     *,
     change: Callable[[FastAPI], None] | None = None,
+    lane: bool = True,
     **settings: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Serve a bundle and a store for the length of a block; `change` may add to the app."""
     settings = {"poll_interval_s": 0.005, "popularity_interval_s": 0.01, **settings}
-    app = create_app(Settings(bundle=bundle, store=store, **settings))
+    app = create_app(Settings(bundle=bundle, store=store, **settings), lane=lane)
     if change is not None:
         change(app)
     async with app.router.lifespan_context(app):
