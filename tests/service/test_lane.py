@@ -42,7 +42,7 @@ async def both(bundle_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, http
             for number, article in enumerate(a_catalogue(ARTICLES)):
                 body = article.model_dump(mode="json", exclude={"id"}, exclude_none=True)
                 await client.put(f"/v1/news/N{number}", json=body)
-            while len((await client.get("/v1/latest")).json()["items"]) < ARTICLES:
+            while len((await client.get("/v1/latest")).json()["items"]) < ARTICLES:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         yield quick, plain
 

@@ -31,6 +31,23 @@ async def served(
     **settings: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Serve a bundle and a store for the length of a block; `change` may add to the app."""
+    async with (
+        serving_app(bundle, store, change=change, lane=lane, **settings) as app,
+        client_of(app) as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def serving_app(
+    bundle: Path,
+    store: str = "memory://",
+    *,
+    change: Callable[[FastAPI], None] | None = None,
+    lane: bool = True,
+    **settings: Any,
+) -> AsyncIterator[FastAPI]:
+    """Run an app for the length of a block, from when it is ready."""
     settings = {"poll_interval_s": 0.005, "popularity_interval_s": 0.01, **settings}
     app = create_app(Settings(bundle=bundle, store=store, **settings), lane=lane)
     if change is not None:
@@ -38,5 +55,4 @@ async def served(
     async with app.router.lifespan_context(app):
         await until(lambda: app.state.running.follower.is_ready)
         await until(lambda: not app.state.running.follower.is_behind)
-        async with client_of(app) as client:
-            yield client
+        yield app
