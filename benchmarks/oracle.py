@@ -14,7 +14,9 @@ from contract.encoder import BundleEncoder
 from service.adapters.faiss_search import FaissSearch
 from service.catalogue import Catalogue
 from service.ports import Activation, Store
-from service.recommend import Query, Ranking, Recommendation, Recommender
+from service.recommend import Limits, Query, Recommender
+from service.retrieval import Retrieval
+from service.scores import Scorer
 from service.settings import Settings
 
 CHECKED = 20
@@ -26,23 +28,24 @@ RELATIVE, ABSOLUTE = 1e-4, 1e-5
 def recommender(store: Store, bundle: Bundle) -> Recommender:
     """Build the use case over everything that the store holds."""
     activation = Activation(generation=1, model=bundle.model, namespace=bundle.namespace)
-    settings = Settings.model_fields
+    settings = Settings.model_construct()  # the defaults, whatever the environment says
+    encoder = BundleEncoder(bundle)
+    limits = Limits(
+        history=bundle.text.history,
+        history_ttl_s=settings.history_ttl_h * 3_600,
+        retrieved=settings.retrieved,
+        same_story=settings.same_story,
+        same_story_s=settings.same_story_h * 3_600,
+    )
     catalogue = Catalogue(
         activation,
         bundle.manifest.dim,
-        history_ttl_s=settings["history_ttl_h"].default * 3_600,
+        history_ttl_s=limits.history_ttl_s,
+        logits=encoder.click_logits,
     )
     catalogue.load(store.scan(namespace=bundle.namespace), time.time())
-    encoder = BundleEncoder(bundle)
-    return Recommender(
-        lambda: catalogue.current,
-        encoder,
-        encoder.click_model,
-        FaissSearch(),
-        clock=time.time,
-        history=bundle.text.history,
-        retrieved=settings["retrieved"].default,
-    )
+    scorer, retrieval = Scorer(encoder.click_model), Retrieval(FaissSearch(), "exact")
+    return Recommender(lambda: catalogue.current, scorer, retrieval, limits, time.time)
 
 
 def check_answers(server: Server, path: str, bodies: Sequence[Body], truth: Recommender) -> int:
@@ -71,12 +74,11 @@ def check_answer(body: Body, answer: dict[str, Any], truth: Recommender) -> None
         raise BenchmarkError(f"{len(items)} articles instead of {wanted}")
     if "n" in body and {item["id"] for item in items} & set(body["history"]):
         raise BenchmarkError("an article of the history was recommended")
-    scores = {right.facts.id: right.score for right in expected.articles}
-    for item, right in zip(items, expected.articles, strict=True):
+    for item, (right, score) in zip(items, expected.items(), strict=True):
         # An article of another place has the score of this one, or is none of the best.
-        own = scores.get(item["id"], -inf)
-        if not (is_close(item["score"], right.score) and is_close(item["score"], own)):
-            raise BenchmarkError(f"{item['id']} where {right.facts.id} belongs")
+        own = expected.get(item["id"], -inf)
+        if not (is_close(item["score"], score) and is_close(item["score"], own)):
+            raise BenchmarkError(f"{item['id']} where {right} belongs")
 
 
 def is_close(a: float, b: float) -> bool:
@@ -84,7 +86,10 @@ def is_close(a: float, b: float) -> bool:
     return isclose(a, b, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
 
 
-def _expected(body: Body, truth: Recommender) -> Recommendation | Ranking:
+def _expected(body: Body, truth: Recommender) -> dict[str, float]:
+    """Return the right scores by id, best first."""
     if "candidates" in body:
-        return truth.rank(body["history"], body["candidates"])
-    return truth.recommend(Query(history=body["history"], n=body["n"]))
+        ranking = truth.rank(body["history"], body["candidates"])
+        return dict(zip(ranking.ids, ranking.scores, strict=True))
+    answer = truth.recommend(Query(history=body["history"], n=body["n"]))
+    return {one.facts.id: one.score for one in answer.articles}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from contract.article import Mask, Vectors
 from contract.bundle import CLICK_MODEL, NEWS_ENCODER, TOKENIZER, USER_ENCODER, Bundle
-from contract.bundle_errors import GraphMalformed, refusing
+from contract.bundle_errors import GraphFailed, GraphMalformed, refusing
 from contract.scoring import ClickModel
 from contract.tokens import TextTokenizer, pad
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # One batch holds at most so many token positions: large enough to keep the cores busy, small
 # enough to stay in cache.
 TOKENS_PER_BATCH = 1_024
+
+# Articles of one look at the user encoder, and how far its mean may be off ours.
+LOGITS_PER_BATCH, MEAN_TOLERANCE = 512, 1e-5
 
 
 class BundleEncoder:
@@ -53,6 +56,38 @@ class BundleEncoder:
         """Encode histories: (B, H, D) and (B, H) -> (B, D); no click at all gives zeros."""
         feeds = {"history": np.ascontiguousarray(history, np.float32), "mask": mask}
         return np.asarray(self._user.run(["user"], feeds)[0], dtype=np.float32)
+
+    def click_logits(self, vectors: Vectors) -> Vectors:
+        """Return how much the user encoder attends to each article: (N, D) -> (N,).
+
+        A user vector is the mean of a history weighted by the softmax of its logits, so whoever
+        keeps them needs no graph per reader. Raise GraphFailed where it is no such mean.
+        """
+        logits = np.empty(len(vectors), np.float32)  # (N,)
+        for start in range(0, len(vectors), LOGITS_PER_BATCH):
+            chunk = slice(start, start + LOGITS_PER_BATCH)
+            logits[chunk] = self._logits_beside_zero(vectors[chunk])
+        if len(vectors):
+            self._check_mean(vectors[:LOGITS_PER_BATCH], logits[:LOGITS_PER_BATCH])
+        return logits
+
+    def _logits_beside_zero(self, vectors: Vectors) -> NDArray[np.float64]:
+        # Read together with the zero vector, v comes out as w v with w = sigmoid(a(v) - a(0)):
+        # the logit of w is a(v) up to a constant, which a softmax does not see.
+        pairs = np.stack([vectors, np.zeros_like(vectors)], axis=1)  # (N, 2, D)
+        seen = self.users(pairs, np.ones(pairs.shape[:2], bool)).astype(np.float64)
+        own = vectors.astype(np.float64)
+        with np.errstate(all="ignore"):  # what is no share gives no number, which is refused
+            share = (seen * own).sum(axis=1) / (own * own).sum(axis=1)  # (N,)
+            return np.asarray(np.log(share) - np.log1p(-share))
+
+    def _check_mean(self, history: Vectors, logits: Vectors) -> None:
+        shares = np.exp(logits - logits.max())
+        user = (shares / shares.sum()) @ history  # (D,)
+        seen = self.users(history[None], np.ones((1, len(history)), bool))[0]  # (D,)
+        # Written so that NaN is refused too.
+        if not np.abs(seen - user).max() <= MEAN_TOLERANCE:
+            raise GraphFailed(USER_ENCODER, "a user vector is no weighted mean of the history")
 
     def _run(self, output: str, texts: Sequence[str], width: int) -> Vectors:
         rows = self._tokenizer.rows(texts)

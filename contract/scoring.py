@@ -32,11 +32,22 @@ class ClickModel:
         """Score candidates for one reader: (D,), (H, D), (C, D) -> (C,); H may be 0."""
         # In double precision: a matrix product rounds a row by where it stands, and two articles
         # with one vector must tie exactly, so that their ids decide.
-        wide, read = candidates.astype(np.float64), history.astype(np.float64)
-        match = wide @ user  # (C,)
-        if len(read):
-            match = match + self.attention * attended_match(read, wide, self.temperature)
-        return (self.scale * match + wide @ self.content).astype(np.float32)
+        factors = self.factors(user, history).astype(np.float64)  # (H + 2, D)
+        return self.combine(factors @ candidates.astype(np.float64).T).astype(np.float32)
+
+    def factors(self, user: Vectors, history: Vectors) -> Vectors:
+        """Stack what a candidate is multiplied by: h_1 to h_H, u and b (H + 2, D)."""
+        return np.concatenate([history, user[None], self.content[None]], dtype=np.float32)
+
+    def combine(self, products: Matrix) -> Matrix:
+        """Score candidates from their inner products with the factors: (H + 2, C) -> (C,).
+
+        The formula itself, in the precision of the products.
+        """
+        match, linear, content = products[:-2], products[-2], products[-1]
+        if len(match):
+            linear = linear + self.attention * attended_match(match, self.temperature)
+        return np.asarray(self.scale * linear + content)
 
     def retrieval_query(self, user: Vectors) -> Vectors:
         """Fold the content term into the user vector, so that one inner product retrieves."""
@@ -67,14 +78,17 @@ class ClickModel:
         )
 
 
-def attended_match(history: Matrix, candidates: Matrix, temperature: float) -> Matrix:
-    """Average each candidate's match with the history, weighted by that match: (C,)."""
-    match = history @ candidates.T  # (H, C)
-    return np.asarray((attention_weights(match, temperature) * match).sum(axis=0))  # (C,)
+def attended_match(match: Matrix, temperature: float) -> Matrix:
+    """Average a candidate's matches with the history, weighted by themselves: (H, C) -> (C,)."""
+    weights = attention_weights(match, temperature)
+    return np.asarray(np.einsum("hc,hc->c", weights, match))
 
 
 def attention_weights(match: Matrix, temperature: float) -> Matrix:
     """Softmax over the history of temperature * match: (H, C) -> (H, C), columns sum to 1."""
-    logits = temperature * match
-    weights = np.exp(logits - logits.max(axis=0))
-    return np.asarray(weights / weights.sum(axis=0))
+    weights = temperature * match
+    # In place: this is the larger part of scoring a request.
+    weights -= weights.max(axis=0)
+    np.exp(weights, out=weights)
+    weights /= weights.sum(axis=0)
+    return np.asarray(weights)

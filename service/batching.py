@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import IntEnum
@@ -12,8 +12,8 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.article import Vectors
 from service.errors import DeadlineExceeded, NotReady, Overloaded
-from service.ports import TextEncoder
 
 Vector = NDArray[np.float32]
 
@@ -46,12 +46,17 @@ class Waiting:
 
 
 class Batcher:
-    """One encoder shared by all requests of a process; run() owns it until cancelled."""
+    """One way to encode, shared by all requests of a process; run() owns it until cancelled."""
 
     def __init__(
-        self, encoder: TextEncoder, executor: Executor, *, batch: int = 64, max_waiting: int = 4_096
+        self,
+        encode: Callable[[Sequence[str]], Vectors],
+        executor: Executor,
+        *,
+        batch: int = 64,
+        max_waiting: int = 4_096,
     ) -> None:
-        self._encoder = encoder
+        self._encode_texts = encode
         self._executor = executor
         self._batch = batch
         self._max_waiting = max_waiting
@@ -111,7 +116,7 @@ class Batcher:
         return batch
 
     async def _encode(self, batch: list[Waiting]) -> None:
-        encode = partial(self._encoder.vectors, [one.text for one in batch])
+        encode = partial(self._encode_texts, [one.text for one in batch])
         try:
             vectors = await asyncio.get_running_loop().run_in_executor(self._executor, encode)
             _check_count(vectors, batch)

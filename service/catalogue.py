@@ -1,24 +1,35 @@
 """Keep the current snapshot: the only place where rows are added, masked and merged."""
 
-import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import repeat
+from operator import attrgetter
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.article import Article
+from contract.article import Article, Vectors
 from service.columns import Columns, Facts, Times
-from service.ports import Activation, StoredArticle
+from service.ports import Activation, IndexBuilder, StoredArticle, VectorIndex
 from service.snapshot import ABSENT, Snapshot
 
 # Rows written beyond the live ones before they are merged: 1 % of the catalogue or 2,000.
 MERGE_SHARE, MERGE_ROWS = 0.01, 2_000
+LOGITS_AT_ONCE = 4_096
+
+Logits: TypeAlias = Callable[[Vectors], NDArray[np.float32]]
+Terms: TypeAlias = Callable[[Article], bytes]
 
 
 class Catalogue:
-    """Applies what the store says to snapshots; readers take `current` and never lock."""
+    """Applies what the store says to snapshots; readers take `current` and never lock.
+
+    `logits` gives the attention logits of vectors, (N, D) -> (N,), and `terms` an article's word
+    codes; one thread at a time asks for them, and without them there are none. With `indexes` a
+    snapshot that was loaded or merged gets an index soon after it is live.
+    """
 
     def __init__(
         self,
@@ -27,26 +38,28 @@ class Catalogue:
         *,
         history_ttl_s: float,
         merge_rows: int = MERGE_ROWS,
+        logits: Logits | None = None,
+        terms: Terms | None = None,
+        indexes: IndexBuilder | None = None,
     ) -> None:
         self._dim = dim
         self._history_ttl_s = history_ttl_s
         self._merge_rows = merge_rows
         self._spare_rows = 2 * merge_rows
+        self._logits = logits
+        self._terms = terms
+        self._indexes = indexes
+        self._last_index: VectorIndex | None = None
         self._versions: dict[str, int] = {}
         self._weights: Mapping[str, float] = {}
-        self._writing = threading.Lock()
+        self._writing, self._indexing = threading.Lock(), threading.Lock()
         self.current = _empty(activation, dim)
 
     def load(self, batches: Iterable[list[StoredArticle]], now: float) -> None:
         """Replace the whole catalogue by what a scan of the store gives."""
-        found = {stored.id: stored for batch in batches for stored in batch}
-        columns = Columns.empty(len(found) + self._spare_rows, self._dim)
-        for stored in found.values():
-            if not self._is_forgotten(stored, now):
-                _append(columns, stored)
-        with self._writing:
-            self._versions = {stored.id: stored.version for stored in found.values()}
-            self.current = self._over(columns)
+        self._replace(batches, now)
+        # What the scan gave is let go of by now: the index needs memory of its own.
+        self._index()
 
     def apply(self, changed: Iterable[StoredArticle], now: float) -> int:
         """Take over articles as the store now holds them; return how many were news.
@@ -55,7 +68,9 @@ class Catalogue:
         out of order. An article without a vector is not shown until its vector arrives.
         """
         with self._writing:
-            return self._take_over(changed, now)
+            taken = self._take_over(changed, now)
+        self._index()
+        return taken
 
     def fill(self, filled: Iterable[StoredArticle], now: float) -> int:
         """Take over vectors that were made for the very versions applied here, and no others.
@@ -64,20 +79,33 @@ class Catalogue:
         """
         with self._writing:
             known = [s for s in filled if s.version == self._versions.get(s.id)]
-            return self._take_over(known, now)
+            taken = self._take_over(known, now)
+        self._index()
+        return taken
 
     def set_popularity(self, weights: Mapping[str, float]) -> None:
         """Replace the articles' popularity: log-weights by id."""
         with self._writing:
             self._weights = weights
             snapshot = self.current
-            ids = (facts.id for facts in snapshot.columns.facts[: snapshot.count])
-            self.current = replace(snapshot, popularity=self._popularity(ids))
+            facts = snapshot.columns.facts[: snapshot.count]
+            self.current = replace(snapshot, popularity=self._popularity(facts))
 
     def set_activation(self, activation: Activation) -> None:
         """Note the activation under which the same namespace is now served."""
         with self._writing:
             self.current = replace(self.current, activation=activation)
+
+    def _replace(self, batches: Iterable[list[StoredArticle]], now: float) -> None:
+        found = {stored.id: stored for batch in batches for stored in batch}
+        columns = Columns.empty(len(found) + self._spare_rows, self._dim)
+        with self._writing:
+            for stored in found.values():
+                if not self._is_forgotten(stored, now):
+                    self._append(columns, stored)
+            self._fill_logits(columns, 0)
+            self._versions = {stored.id: stored.version for stored in found.values()}
+            self.current = self._over(columns)
 
     def _take_over(self, changed: Iterable[StoredArticle], now: float) -> int:
         newer = _newest_of_each(stored for stored in changed if self._is_news(stored))
@@ -99,12 +127,15 @@ class Catalogue:
 
     def _extended(self, newer: list[StoredArticle], now: float) -> Snapshot:
         snapshot = self.current
+        # Rows beyond the count are left over from a write that failed.
+        snapshot.columns.cut(snapshot.count)
         if snapshot.columns.room < len(newer):
             snapshot = self._merged(snapshot, now, extra=len(newer))
         recent, masked = dict(snapshot.recent), []
         for stored in newer:
             masked.append(recent.get(stored.id, snapshot.base.get(stored.id, ABSENT)))
-            recent[stored.id] = _append(snapshot.columns, stored)
+            recent[stored.id] = self._append(snapshot.columns, stored)
+        self._fill_logits(snapshot.columns, snapshot.count)
         snapshot = self._sees_all(snapshot, recent, masked)
         return self._merged(snapshot, now) if self._wants_merge(snapshot) else snapshot
 
@@ -116,7 +147,7 @@ class Catalogue:
         is_current = np.ones(count, bool)
         is_current[: snapshot.count] = snapshot.is_current
         is_current[[row for row in masked if row != ABSENT]] = False
-        added = (facts.id for facts in snapshot.columns.facts[snapshot.count : count])
+        added = snapshot.columns.facts[snapshot.count : count]
         popularity = np.concatenate([snapshot.popularity, self._popularity(added)])
         return replace(
             snapshot, count=count, is_current=is_current, recent=recent, popularity=popularity
@@ -129,19 +160,53 @@ class Catalogue:
         return self._over(snapshot.columns.taken(np.flatnonzero(kept), room))
 
     def _over(self, columns: Columns) -> Snapshot:
-        ids = [facts.id for facts in columns.facts]
+        count = len(columns.facts)
         return Snapshot(
             activation=self.current.activation,
             columns=columns,
-            count=len(ids),
-            is_current=np.ones(len(ids), bool),
-            base={article_id: n for n, article_id in enumerate(ids)},
+            count=count,
+            is_current=np.ones(count, bool),
+            base={facts.id: n for n, facts in enumerate(columns.facts)},
             recent={},
-            popularity=self._popularity(ids),
+            popularity=self._popularity(columns.facts),
         )
 
-    def _popularity(self, ids: Iterable[str]) -> NDArray[np.float64]:
-        return np.fromiter((self._weights.get(i, -np.inf) for i in ids), np.float64)
+    def _popularity(self, facts: Sequence[Facts]) -> NDArray[np.float64]:
+        weights = map(self._weights.get, map(attrgetter("id"), facts), repeat(-np.inf))
+        return np.fromiter(weights, np.float64, len(facts))
+
+    def _append(self, columns: Columns, stored: StoredArticle) -> int:
+        article, vector = stored.article, stored.vector
+        if article is None or vector is None:
+            return ABSENT
+        facts = Facts.of(article, stored.version)
+        times = Times.of(article, stored.first_seen)
+        terms = self._terms(article) if self._terms is not None else b""
+        return columns.append(facts, times, vector, terms)
+
+    def _fill_logits(self, columns: Columns, first: int) -> None:
+        if self._logits is None:
+            return
+        for start in range(first, len(columns.facts), LOGITS_AT_ONCE):
+            rows = slice(start, min(start + LOGITS_AT_ONCE, len(columns.facts)))
+            columns.logits[rows] = self._logits(columns.vectors[rows])
+
+    def _index(self) -> None:
+        """Index the live snapshot where it has none; until then it is searched exactly."""
+        if self._indexes is None:
+            return
+        with self._indexing:
+            snapshot = self.current
+            if snapshot.index is None:
+                index = self._indexes.build(snapshot.vectors, self._last_index)
+                self._hang_in(index, snapshot.columns)
+
+    def _hang_in(self, index: VectorIndex | None, columns: Columns) -> None:
+        with self._writing:
+            # Whoever merged meanwhile has numbered the rows anew, and builds the next index.
+            if index is not None and self.current.columns is columns:
+                self._last_index = index
+                self.current = replace(self.current, index=index)
 
 
 def _newest_of_each(changed: Iterable[StoredArticle]) -> list[StoredArticle]:
@@ -155,31 +220,6 @@ def _newest_of_each(changed: Iterable[StoredArticle]) -> list[StoredArticle]:
 
 def _order(stored: StoredArticle) -> tuple[int, bool]:
     return stored.version, stored.vector is not None
-
-
-def _append(columns: Columns, stored: StoredArticle) -> int:
-    article, vector = stored.article, stored.vector
-    if article is None or vector is None:
-        return ABSENT
-    return columns.append(
-        _facts(article, stored.version), _times(article, stored.first_seen), vector
-    )
-
-
-def _facts(article: Article, version: int) -> Facts:
-    # Few names are shared by many articles: interned, each is held once.
-    topic, source, language = map(sys.intern, (article.topic, article.source, article.language))
-    return Facts(article.id, version, article.title, topic, source, language)
-
-
-def _times(article: Article, first_seen: float) -> Times:
-    published = article.published_at
-    return Times(
-        published=published.timestamp() if published else first_seen,
-        is_unknown=published is None,
-        embargo=article.embargo_until.timestamp() if article.embargo_until else -np.inf,
-        expires=article.expires_at.timestamp() if article.expires_at else np.inf,
-    )
 
 
 def _empty(activation: Activation, dim: int) -> Snapshot:

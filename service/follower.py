@@ -5,6 +5,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import structlog
 
@@ -129,7 +130,8 @@ class Follower:
             return
         table = await self._store.popularity(self._revision)
         if table is not None:
-            self._catalogue.set_popularity(table.weights)
+            # In a thread: it looks every article up.
+            await self._store.run(partial(self._catalogue.set_popularity, table.weights))
             self._revision = table.revision
         self._popularity_due = time.monotonic() + self._popularity_interval_s
 

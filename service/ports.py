@@ -225,23 +225,30 @@ class IndexBuilder(Protocol):
 
 
 class WordIndex(Protocol):
-    """BM25 over the rows 0 to size - 1; immutable."""
+    """BM25 over the rows 0 to size - 1, and over rows that came since; immutable."""
 
     @property
     def size(self) -> int:
         """Return the number of rows that it covers."""
         ...
 
-    def scores(self, words: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return every row's BM25 score for the word codes of a query: (size,)."""
+    def scores(self, words: NDArray[np.int32], tail: Sequence[bytes]) -> NDArray[np.float32]:
+        """Return every row's score for the word codes of a query: (size + tail,).
+
+        The tail's rows are given by their word codes, as int32 bytes, and follow the others.
+        """
+        ...
+
+    def taken(self, rows: NDArray[np.intp]) -> "WordIndex":
+        """Return the index over some of its rows, in that order."""
         ...
 
 
 class WordIndexBuilder(Protocol):
     """Builds word indexes, away from the event loop."""
 
-    def build(self, rows: Sequence[NDArray[np.int32]], vocabulary: int) -> WordIndex:
-        """Index rows of word codes, each code below `vocabulary`."""
+    def build(self, terms: Sequence[bytes], vocabulary: int) -> WordIndex:
+        """Index rows of word codes, as int32 bytes, each code below `vocabulary`."""
         ...
 
 

@@ -1,43 +1,39 @@
-"""The use case of the service: a history in, ranked articles out, by architecture section 5.
+"""Recommendations and rankings: a history in, articles out, by architecture section 5.
 
-Eligible rows, the top R of them by inner product, the full click score, freshness, ties by id.
+Eligible rows, the top R of them by inner product, the full score and what else counts, then a page
+of them: one article a story, novelty against score, so many of a topic or a source.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from math import log
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.article import Vectors
-from contract.scoring import ClickModel
-from service.columns import Facts
+from contract.article import Mask
+from service.answer import Answer, Degraded, Empty, Picked, Strategy
 from service.criteria import ANY, Criteria
-from service.ports import Activation, Clock, RowSearch, TextEncoder
-from service.snapshot import Snapshot
+from service.diversify import Choice, Chosen, Variety, choose, offered
+from service.explaining import Reasons, reasons
+from service.orders import popular
+from service.paging import Position, remaining
+from service.ports import Activation, Clock
+from service.retrieval import Retrieval
+from service.scores import Reader, Scored, Scorer, Terms, by_clicks, ranked
+from service.snapshot import ABSENT, Snapshot
+from service.stages import Stages
 
-
-class Strategy(StrEnum):
-    """How an answer was chosen."""
-
-    PERSONAL = "personal"
-    POPULAR = "popular"
-    LATEST = "latest"
-    NONE = "none"
-
-
-class Degraded(StrEnum):
-    """Why an answer is less than what was asked."""
-
-    HISTORY_UNKNOWN = "history_unknown"
-    STALE = "stale"
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a reader is to be recommended; `candidates` None means the whole catalogue."""
+    """What a reader is to be recommended.
+
+    `candidates` None means the whole catalogue; `popularity_weight` and `diversity` 0 leave the
+    score as it is; `per_topic` and `per_source` are the most of one on a page. With a position it
+    is a later page of the same walk.
+    """
 
     history: Sequence[str] = ()
     n: int = 10
@@ -45,44 +41,44 @@ class Query:
     candidates: Sequence[str] | None = None
     exclude: Sequence[str] = ()
     exclude_seen: bool = True
-    freshness_half_life_s: float | None = None
+    half_life_s: float | None = None
+    popularity_weight: float = 0.0
+    diversity: float = 0.0
+    per_topic: int | None = None
+    per_source: int | None = None
+    collapse: bool = True
+    explain: bool = False
+    position: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """One article of an answer."""
+class Limits:
+    """How much is looked at: clicks of a history, rows scored in full, what one story is.
 
-    facts: Facts
-    score: float
+    An expired article counts in histories for `history_ttl_s` seconds.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """Articles, best first, and how they came about."""
-
-    articles: list[Scored]
-    strategy: Strategy
-    degraded: list[Degraded]
-    activation: Activation
+    history: int
+    history_ttl_s: float
+    retrieved: int
+    same_story: float
+    same_story_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The candidates that are known and may be shown, best first, and the ids of all others."""
+    """The candidates that are known and may be shown, best first, and the ids of all others.
 
-    articles: list[Scored]
+    Columns, not articles: hundreds are ranked in one request. `reasons` are empty unless asked for.
+    """
+
+    ids: list[str]
+    scores: list[float]
+    reasons: list[Reasons]
     missing: list[str]
     strategy: Strategy
     degraded: list[Degraded]
     activation: Activation
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """A reader's known history as vectors, with the user vector made from it."""
-
-    history: Vectors  # (H, D)
-    user: Vectors  # (D,)
 
 
 class Recommender:
@@ -91,87 +87,165 @@ class Recommender:
     def __init__(
         self,
         snapshot: Callable[[], Snapshot],
-        encoder: TextEncoder,
-        click_model: ClickModel,
-        search: RowSearch,
-        *,
+        scorer: Scorer,
+        retrieval: Retrieval,
+        limits: Limits,
         clock: Clock,
-        history: int,
-        retrieved: int,
     ) -> None:
         self._snapshot = snapshot
-        self._encoder = encoder
-        self._click_model = click_model
-        self._search = search
+        self._scorer = scorer
+        self._retrieval = retrieval
+        self._limits = limits
         self._clock = clock
-        self._history = history
-        self._retrieved = retrieved
 
-    def recommend(self, query: Query) -> Recommendation:
-        """Return at most n eligible articles; fewer only when fewer exist."""
-        snapshot, now = self._snapshot(), self._clock()
-        eligible = _eligible(snapshot, query, now)
-        known = snapshot.rows(query.history)[-self._history :]
-        if known:
-            articles = self._personal(snapshot, known, eligible, query, now)
-            strategy = Strategy.PERSONAL if articles else Strategy.NONE
-        else:
-            articles, strategy = _impersonal(snapshot, eligible, query.n)
-        return Recommendation(articles, strategy, _degraded(query, known), snapshot.activation)
+    def recommend(self, query: Query, stages: Stages | None = None) -> Answer:
+        """Return a page of at most n eligible articles.
 
-    def rank(self, history: Sequence[str], candidates: Sequence[str]) -> Ranking:
-        """Score exactly the candidates by the click model alone, in full precision."""
-        snapshot, now = self._snapshot(), self._clock()
-        found = {i: snapshot.row(i) for i in dict.fromkeys(candidates)}
-        shown = {i: row for i, row in found.items() if row >= 0 and snapshot.is_live(row, now)}
-        known = snapshot.rows(history)[-self._history :]
-        rows = np.fromiter(shown.values(), np.intp, len(shown))
-        scores = self._scores(snapshot, self._reader(snapshot, known), rows)
-        return Ranking(
-            articles=_top(snapshot, rows, scores, len(rows)),
-            missing=[i for i in found if i not in shown],
-            strategy=Strategy.PERSONAL if known else Strategy.NONE,
-            degraded=_degraded(Query(history=history), known),
+        Fewer only when fewer exist, when the rest tells the same stories, or when caps are reached.
+        """
+        snapshot, now, stages = self._snapshot(), self._clock(), stages or Stages()
+        reader = self._reader(snapshot, query.history, now)
+        stages.mark("reader")
+        position = query.position
+        at, before = (position.at, position.shown) if position else (now, 0)
+        rows = self._rows(snapshot, reader, query, now, stages)
+        scored, order = self._scored(snapshot, reader, rows, query, at)
+        stages.mark("score")
+        offer = offered(
+            snapshot,
+            scored.rows,
+            order=order,
+            scores=scored.scores,
+            vectors=scored.vectors,
+            near=scored.near,
+        )
+        choice = choose(offer, query.n, self._variety(query, reader))
+        articles = [
+            self._picked(snapshot, reader, scored, one, rank, explain=query.explain)
+            for rank, one in enumerate(choice.chosen, before + 1)
+        ]
+        stages.mark("choose")
+        return Answer(
+            articles=articles,
+            strategy=_strategy(reader, articles),
+            degraded=_degraded(query.history, reader) + _capped(query.n, choice),
+            empty=None if articles else _why_empty(snapshot, query, now),
+            left=tuple(_ids(snapshot, scored.rows[choice.left])),
+            at=at,
+            shown=before + len(articles),
             activation=snapshot.activation,
         )
 
-    def latest(self, criteria: Criteria, n: int) -> Recommendation:
-        """Return the newest eligible articles; the score is the time, in epoch seconds."""
-        snapshot = self._snapshot()
-        rows = np.flatnonzero(snapshot.eligible(criteria, self._clock()))
-        articles = _newest(snapshot, rows, n)
-        strategy = Strategy.LATEST if articles else Strategy.NONE
-        return Recommendation(articles, strategy, [], snapshot.activation)
+    def rank(
+        self,
+        history: Sequence[str],
+        candidates: Sequence[str],
+        *,
+        explain: bool = False,
+        stages: Stages | None = None,
+    ) -> Ranking:
+        """Score exactly the candidates by the click model alone."""
+        snapshot, now, stages = self._snapshot(), self._clock(), stages or Stages()
+        reader = self._reader(snapshot, history, now)
+        stages.mark("reader")
+        asked = list(dict.fromkeys(candidates))
+        rows = np.fromiter(map(snapshot.row, asked), np.intp, len(asked))
+        is_shown = _is_shown(snapshot, rows, now)
+        scored = self._scorer.scored(snapshot, reader, rows[is_shown])
+        order = ranked(snapshot, scored)
+        stages.mark("score")
+        places = order.tolist() if explain else []
+        return Ranking(
+            ids=_ids(snapshot, scored.rows[order]),
+            scores=scored.scores[order].tolist(),
+            reasons=[self._reasons(snapshot, reader, scored, Chosen(place)) for place in places],
+            missing=[asked[n] for n in np.flatnonzero(~is_shown)],
+            strategy=Strategy.PERSONAL if reader.rows else Strategy.NONE,
+            degraded=_degraded(history, reader),
+            activation=snapshot.activation,
+        )
 
-    def _personal(
+    def _reader(self, snapshot: Snapshot, history: Sequence[str], now: float) -> Reader:
+        known = snapshot.history_rows(history, now, self._limits.history_ttl_s)
+        return self._scorer.reader(snapshot, known[-self._limits.history :])
+
+    def _rows(
+        self, snapshot: Snapshot, reader: Reader, query: Query, now: float, stages: Stages
+    ) -> Rows:
+        """Return the rows worth scoring, on a later page those left of the first."""
+        if query.position is not None:
+            return remaining(snapshot, query.position.ids, now)
+        eligible = _eligible(snapshot, query, now)
+        stages.mark("filter")
+        k = max(self._limits.retrieved, query.n)
+        if reader.rows:
+            wanted = self._scorer.retrieval_query(reader)
+            rows = self._retrieval.rows(snapshot, wanted, eligible, k)
+        else:
+            rows, _ = popular(snapshot, np.flatnonzero(eligible), k)
+        stages.mark("search")
+        return rows
+
+    def _scored(
+        self, snapshot: Snapshot, reader: Reader, rows: Rows, query: Query, at: float
+    ) -> tuple[Scored, Rows]:
+        """Score the rows as of a time; return them with their order, best first."""
+        if not reader.rows:
+            return by_clicks(snapshot, rows), np.arange(len(rows))
+        terms = Terms(query.popularity_weight, query.half_life_s, at)
+        scored = self._scorer.scored(snapshot, reader, rows, terms)
+        # The order of a walk is settled on its first page, whatever has changed since.
+        is_first = query.position is None
+        return scored, ranked(snapshot, scored) if is_first else np.arange(len(rows))
+
+    def _variety(self, query: Query, reader: Reader) -> Variety:
+        variety = Variety(
+            scale=self._scorer.click_model.scale,
+            # Clicks are no scores that novelty could be weighed against.
+            diversity=query.diversity if reader.rows else 0.0,
+            per_topic=query.per_topic,
+            per_source=query.per_source,
+        )
+        if not query.collapse:
+            return variety
+        limits = self._limits
+        return replace(variety, same_story=limits.same_story, window_s=limits.same_story_s)
+
+    def _picked(
         self,
         snapshot: Snapshot,
-        known: Sequence[int],
-        eligible: NDArray[np.bool_],
-        query: Query,
-        now: float,
-    ) -> list[Scored]:
-        reader = self._reader(snapshot, known)
-        retrieval = self._click_model.retrieval_query(reader.user)
-        k = max(self._retrieved, query.n)
-        rows, _ = self._search.top(retrieval, snapshot.vectors, eligible, k)
-        scores = self._scores(snapshot, reader, rows).astype(np.float64)
-        if query.freshness_half_life_s is not None:
-            scores -= _ageing(snapshot, rows, now, query.freshness_half_life_s)
-        return _top(snapshot, rows, scores, query.n)
+        reader: Reader,
+        scored: Scored,
+        one: Chosen,
+        rank: int,
+        *,
+        explain: bool,
+    ) -> Picked:
+        row, columns = int(scored.rows[one.place]), snapshot.columns
+        return Picked(
+            facts=columns.facts[row],
+            score=float(scored.scores[one.place]) - one.penalty,
+            rank=rank,
+            published=None if columns.time_unknown[row] else float(columns.published[row]),
+            also=tuple(_ids(snapshot, scored.rows[list(one.also)])) if one.also else (),
+            reasons=self._reasons(snapshot, reader, scored, one) if explain else None,
+        )
 
-    def _reader(self, snapshot: Snapshot, known: Sequence[int]) -> Reader:
-        history = snapshot.vectors[known] if known else snapshot.vectors[:0]  # (H, D)
-        if not known:
-            return Reader(history, np.zeros(snapshot.vectors.shape[1], np.float32))
-        mask = np.ones((1, len(known)), bool)
-        return Reader(history, self._encoder.users(history[None], mask)[0])
+    def _reasons(self, snapshot: Snapshot, reader: Reader, scored: Scored, one: Chosen) -> Reasons:
+        return reasons(
+            self._scorer.click_model,
+            scored.products[:, one.place],
+            history=[snapshot.columns.facts[row].id for row in reader.rows],
+            shares=reader.shares,
+            terms={
+                "popularity": float(scored.popularity[one.place]),
+                "freshness": float(scored.freshness[one.place]),
+                "diversity": -one.penalty,
+            },
+        )
 
-    def _scores(self, snapshot: Snapshot, reader: Reader, rows: NDArray[np.intp]) -> Vectors:
-        return self._click_model.score(reader.user, reader.history, snapshot.vectors[rows])
 
-
-def _eligible(snapshot: Snapshot, query: Query, now: float) -> NDArray[np.bool_]:
+def _eligible(snapshot: Snapshot, query: Query, now: float) -> Mask:
     mask = snapshot.eligible(query.criteria, now)
     if query.candidates is not None:
         wanted = np.zeros(snapshot.count, bool)
@@ -183,47 +257,44 @@ def _eligible(snapshot: Snapshot, query: Query, now: float) -> NDArray[np.bool_]
     return mask
 
 
-def _impersonal(
-    snapshot: Snapshot, eligible: NDArray[np.bool_], n: int
-) -> tuple[list[Scored], Strategy]:
-    rows = np.flatnonzero(eligible)
-    clicks = np.exp(snapshot.popularity[rows])
-    popular = _top(snapshot, rows[clicks > 0], clicks[clicks > 0], n)
-    newest = _newest(snapshot, rows[clicks == 0], n - len(popular))
-    if popular:
-        return popular + [Scored(one.facts, 0.0) for one in newest], Strategy.POPULAR
-    return newest, Strategy.LATEST if newest else Strategy.NONE
+def _is_shown(snapshot: Snapshot, rows: Rows, now: float) -> Mask:
+    columns, mask = snapshot.columns, np.asarray(rows != ABSENT)
+    known = rows[mask]
+    mask[mask] = (columns.embargo[known] <= now) & (now < columns.expires[known])
+    return mask
 
 
-def _newest(snapshot: Snapshot, rows: NDArray[np.intp], n: int) -> list[Scored]:
-    return _top(snapshot, rows, snapshot.columns.published[rows], n)
-
-
-def _ageing(
-    snapshot: Snapshot, rows: NDArray[np.intp], now: float, half_life_s: float
-) -> NDArray[np.float64]:
-    # Clocks disagree: an article from the future is new, not negative in age.
-    age = np.maximum(now - snapshot.columns.published[rows], 0.0)
-    unknown = snapshot.columns.time_unknown[rows]
-    # Without a time there is no freshness to earn: as old as the oldest that has one.
-    age[unknown] = age[~unknown].max(initial=0.0)
-    return np.asarray(log(2) * age / half_life_s)
-
-
-def _top(
-    snapshot: Snapshot, rows: NDArray[np.intp], scores: NDArray[np.floating], n: int
-) -> list[Scored]:
-    """Return the n best, ties by id: every row that ties with the n-th is compared by its id."""
-    if 0 < n < len(rows):
-        kept = scores >= np.partition(scores, len(scores) - n)[len(scores) - n]
-        rows, scores = rows[kept], scores[kept]
+def _ids(snapshot: Snapshot, rows: Rows) -> list[str]:
     facts = snapshot.columns.facts
-    order = sorted(
-        (-score, facts[row].id, row)
-        for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
-    )
-    return [Scored(facts[row], -score) for score, _, row in order[:n]]
+    return [facts[row].id for row in rows.tolist()]
 
 
-def _degraded(query: Query, known: Sequence[int]) -> list[Degraded]:
-    return [Degraded.HISTORY_UNKNOWN] if query.history and not known else []
+def _strategy(reader: Reader, articles: Sequence[Picked]) -> Strategy:
+    if not articles:
+        return Strategy.NONE
+    if reader.rows:
+        return Strategy.PERSONAL
+    return Strategy.POPULAR if articles[0].score > 0 else Strategy.LATEST
+
+
+def _degraded(history: Sequence[str], reader: Reader) -> list[Degraded]:
+    return [Degraded.HISTORY_UNKNOWN] if history and not reader.rows else []
+
+
+def _capped(n: int, choice: Choice) -> list[Degraded]:
+    # What is neither chosen nor told by another was kept out by a cap.
+    is_capped = len(choice.chosen) < n and len(choice.left) > 0
+    return [Degraded.CAPPED] if is_capped else []
+
+
+def _why_empty(snapshot: Snapshot, query: Query, now: float) -> Empty:
+    if query.position is not None:
+        return Empty.END
+    if not snapshot.live(now).any():
+        return Empty.CATALOGUE
+    passing = snapshot.eligible(query.criteria, now)
+    if not passing.any():
+        return Empty.FILTER
+    if query.candidates is not None and not passing[snapshot.rows(query.candidates)].any():
+        return Empty.CANDIDATES
+    return Empty.EXCLUDED

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from fastapi import FastAPI, Request
 
 from service.errors import NotReady
+from service.finding import Finder
 from service.follower import Follower
+from service.inventory import Inventory
+from service.lists import Lists
+from service.paging import Pager
 from service.ports import Clock
 from service.publish import Publisher
 from service.recommend import Recommender
 from service.settings import Settings
 from service.telemetry import Telemetry
+from service.texts import Texts
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,11 @@ class Running:
 
     settings: Settings
     recommender: Recommender
+    lists: Lists
+    finder: Finder
+    texts: Texts
+    inventory: Inventory
+    pager: Pager
     publisher: Publisher
     follower: Follower
     telemetry: Telemetry

@@ -5,7 +5,7 @@ first `count` of them through its own mask, so the next snapshot shares the memo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,26 @@ from numpy.typing import NDArray
 from contract.article import Mask, Vectors
 from service.columns import Columns
 from service.criteria import Criteria
-from service.ports import Activation
+from service.ports import Activation, VectorIndex
 
 ABSENT = -1
+
+
+class Liveness:
+    """Remembers which rows are live, for as long as that cannot change."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        # One tuple, replaced whole: two threads at worst work the same out twice.
+        self._known: tuple[Mask, float, float] | None = None
+
+    def at(self, now: float, snapshot: "Snapshot") -> Mask:
+        """Return the rows live at a time: (count,), to be read only."""
+        known = self._known
+        if known is None or not known[1] <= now < known[2]:
+            self._known = known = _live_around(now, snapshot)
+        return known[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +50,9 @@ class Snapshot:
     base: Mapping[str, int]
     recent: Mapping[str, int]
     popularity: NDArray[np.float64]  # (count,)
+    index: VectorIndex | None = None  # over the first rows; those beyond it are the tail
+    # Never handed on: whatever is replaced in a snapshot, the next one works it out anew.
+    _liveness: Liveness = field(init=False, repr=False, compare=False, default_factory=Liveness)
 
     @property
     def vectors(self) -> Vectors:
@@ -53,16 +73,25 @@ class Snapshot:
         """Return the rows of those ids that are known, in order."""
         return [row for row in map(self.row, ids) if row != ABSENT]
 
+    def history_rows(self, ids: Sequence[str], now: float, ttl_s: float) -> list[int]:
+        """Return the rows of those ids that still count in histories at a time, in order.
+
+        An article counts until `ttl_s` seconds after its expiry.
+        """
+        rows = self.rows(ids)
+        counts = self.columns.expires[rows] + ttl_s > now
+        return rows if counts.all() else [rows[n] for n in np.flatnonzero(counts)]
+
     def is_live(self, row: int, now: float) -> bool:
         """Say whether an article may be shown at a time."""
         return bool(self.columns.embargo[row] <= now < self.columns.expires[row])
 
     def live(self, now: float) -> Mask:
-        """Say which rows may be shown at a time: current, not embargoed, not expired."""
-        n = self.count
-        return np.asarray(
-            self.is_current & (self.columns.embargo[:n] <= now) & (now < self.columns.expires[:n])
-        )
+        """Say which rows may be shown at a time: current, not embargoed, not expired.
+
+        The mask is the caller's own. It is worked out again only past an embargo or an expiry.
+        """
+        return self._liveness.at(now, self).copy()
 
     def eligible(self, criteria: Criteria, now: float) -> Mask:
         """Say which rows pass every hard filter at a time: (count,)."""
@@ -78,3 +107,13 @@ class Snapshot:
             mask &= ~self.columns.time_unknown[: self.count]
             mask &= self.columns.published[: self.count] > criteria.published_after
         return mask
+
+
+def _live_around(now: float, snapshot: Snapshot) -> tuple[Mask, float, float]:
+    """Return the live rows with the time from which and before which they are just these."""
+    embargo = snapshot.columns.embargo[: snapshot.count]
+    expires = snapshot.columns.expires[: snapshot.count]
+    mask = snapshot.is_current & (embargo <= now) & (now < expires)
+    turns = np.concatenate([embargo, expires])
+    begun = turns <= now
+    return mask, turns[begun].max(initial=-np.inf), turns[~begun].min(initial=np.inf)

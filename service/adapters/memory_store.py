@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from service.adapters.frames import FrameError, OnRejected, encode, ignore
 from service.adapters.records import Raw, Reading
+from service.adapters.shared_keys import new_key, read_key
 from service.ports import (
     Activation,
     Changes,
@@ -48,6 +49,7 @@ class MemoryStore:
         self._trimmed = 0
         self._activation: Activation | None = None
         self._popularity = PopularityTable(0, {})
+        self._secrets: dict[str, str] = {}
 
     def publish(
         self, publications: Sequence[Publication], *, namespace: str, now: float
@@ -140,6 +142,11 @@ class MemoryStore:
     def active(self) -> Activation | None:
         """Return the active record, None before the first activation."""
         return self._activation
+
+    def secret(self, name: str) -> bytes:
+        """Return 32 random bytes, made by whoever asks first and the same for everybody after."""
+        with self._lock:
+            return read_key(self._secrets.setdefault(name, new_key()))
 
     def ping(self) -> None:
         """Return at once: memory always answers."""

@@ -8,7 +8,8 @@ The 16 shards are fixed; the braces make all keys of a shard one slot of a Redis
     nb:{s07}:log          stream   one entry (the id) for each write
     nb:{s07}:n            string   how many entries the log ever had
     nb:{s07}:pop:<token>  hash     log-weights of one import of popularity
-    nb:{meta}             hash     schema, dim:<namespace>, activation:<n>, popularity:<n>
+    nb:{meta}             hash     schema, dim:<namespace>, activation:<n>, popularity:<n>,
+                                   secret:<name>
 """
 
 import zlib

@@ -29,6 +29,7 @@ from service.adapters.redis_link import RedisLink, Reply, Servers, require
 from service.adapters.redis_log import RedisLog
 from service.adapters.redis_popularity import RedisPopularity
 from service.adapters.schema import SCHEMA, require_known
+from service.adapters.shared_keys import field_of, new_key, read_key
 from service.ports import (
     Activation,
     Changes,
@@ -177,6 +178,16 @@ class RedisStore:
         """Return the active record, None before the first activation."""
         generation, record = self._activations.highest()
         return Activation(generation, **json.loads(record)) if generation else None
+
+    def secret(self, name: str) -> bytes:
+        """Return 32 random bytes, made by whoever asks first and the same for everybody after."""
+        self._check_schema()
+        field = field_of(name)
+        found = require(self._quick.pipeline([("HGET", META, field)])[0])
+        if found is None:
+            claim = [("HSETNX", META, field, new_key()), ("HGET", META, field)]
+            found = self._patient.transaction(claim)[1]
+        return read_key(found.decode(errors="replace"))
 
     def ping(self) -> None:
         """Return when Redis answers and holds a format that this build reads."""

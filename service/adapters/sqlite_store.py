@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from service.adapters import sqlite_schema
 from service.adapters.frames import FrameError, OnRejected, encode, ignore
 from service.adapters.records import Raw, Reading
+from service.adapters.shared_keys import field_of, new_key, read_key
 from service.adapters.sqlite_database import BUSY_TIMEOUT_S, Database
 from service.ports import (
     Activation,
@@ -39,6 +40,7 @@ TAKE_DOWN = """
 UPDATE articles SET version = version + 1, body = '', fingerprint = '', taken_down = 1
 WHERE id = ? AND NOT taken_down RETURNING version
 """
+META = "SELECT value FROM meta WHERE name = ?"
 Row = tuple[str, int, str, str, float, int, bytes | None]
 
 
@@ -177,6 +179,17 @@ class SqliteStore:
         with self._database.reading() as db:
             return _active(db)
 
+    def secret(self, name: str) -> bytes:
+        """Return 32 random bytes, made by whoever asks first and the same for everybody after."""
+        field = field_of(name)
+        with self._database.reading() as db:
+            found = db.execute(META, (field,)).fetchone()
+        if found is None:
+            with self._database.writing() as db:
+                db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (field, new_key()))
+                found = (_meta(db, field),)
+        return read_key(str(found[0]))
+
     def ping(self) -> None:
         """Return when the file can be read."""
         with self._database.reading() as db:
@@ -194,8 +207,7 @@ class SqliteStore:
 
     def _reading(self, db: sqlite3.Connection, namespace: str) -> Reading:
         if namespace not in self._dims:
-            query = "SELECT value FROM meta WHERE name = ?"
-            found = db.execute(query, (f"dim:{namespace}",)).fetchone()
+            found = db.execute(META, (f"dim:{namespace}",)).fetchone()
             if found is not None:
                 self._dims[namespace] = int(found[0])
         return Reading(namespace, self._dims.get(namespace), self._on_rejected)
@@ -241,7 +253,7 @@ def _articles(rows: Iterable[Row], reading: Reading) -> Iterator[StoredArticle]:
 
 
 def _meta(db: sqlite3.Connection, name: str) -> str:
-    return str(_first(db, "SELECT value FROM meta WHERE name = ?", (name,))[0])
+    return str(_first(db, META, (name,))[0])
 
 
 def _log_end(db: sqlite3.Connection) -> int:

@@ -1,13 +1,11 @@
 """Use-case results as JSON, straight to bytes: validating our own answers would cost too much."""
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
 from fastapi import Request, Response
 
 from service.problems import TABLE
-from service.recommend import Ranking, Recommendation, Scored
 from service.stages import Stages
 from service.wire.base import ErrorAnswer
 
@@ -46,40 +44,7 @@ def json_bytes(body: bytes, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-def recommendation(result: Recommendation, include: Sequence[str]) -> dict[str, Any]:
-    """Shape a recommendation for the wire."""
-    return {
-        "items": list(_items(result.articles, include)),
-        **_provenance(result),
-    }
-
-
-def ranking(result: Ranking) -> dict[str, Any]:
-    """Shape a ranking for the wire."""
-    return {
-        "items": list(_items(result.articles, ())),
-        "missing": result.missing,
-        **_provenance(result),
-    }
-
-
 def stages_of(request: Request) -> Stages:
     """Return the stages that the `Server-Timing` header of a request will tell."""
     stages: Stages = request.scope["stages"]
     return stages
-
-
-def _items(articles: Sequence[Scored], include: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for rank, one in enumerate(articles, 1):
-        extra = {name: getattr(one.facts, name) for name in include}
-        yield {"id": one.facts.id, "score": one.score, "rank": rank, **extra}
-
-
-def _provenance(result: Recommendation | Ranking) -> dict[str, Any]:
-    return {
-        "strategy": result.strategy,
-        "degraded": result.degraded,
-        "model": result.activation.model,
-        "namespace": result.activation.namespace,
-        "generation": result.activation.generation,
-    }

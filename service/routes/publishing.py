@@ -1,7 +1,6 @@
 """Routes that change the catalogue: publish, read back, take down, batch."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any
 
@@ -12,10 +11,10 @@ from contract.article import ArticleId
 from service.batching import Lane
 from service.bodies import BatchRoute, JsonRoute, parse
 from service.errors import BodyTooLarge, UnreadableBody
-from service.ports import StoredArticle
 from service.problems import field_errors
 from service.publish import Published
 from service.routes.answers import documented, json_response, stages_of
+from service.routes.articles import article_answer
 from service.running import running
 from service.wire.articles import ArticleAnswer, ArticleBody, BatchAnswer, BatchLine, PublishAnswer
 
@@ -59,7 +58,8 @@ async def publish(request: Request, article_id: Id, body: ArticleBody) -> Respon
 async def read(request: Request, article_id: Id) -> Response:
     """Answer with the article as the store holds it."""
     service = running(request)
-    return json_response(_article(await service.publisher.article(article_id), service.clock()))
+    stored = await service.publisher.article(article_id)
+    return json_response(article_answer(stored, service.clock()))
 
 
 @router.delete(
@@ -134,22 +134,3 @@ def _read_lines(
 
 def _acknowledged(published: Published) -> dict[str, Any]:
     return {"id": published.id, "version": published.version, "changed": published.is_changed}
-
-
-def _article(stored: StoredArticle, now: float) -> dict[str, Any]:
-    assert stored.article is not None  # noqa: S101 - the use case raised otherwise
-    return {
-        **stored.article.model_dump(mode="json"),
-        "version": stored.version,
-        "state": _state(stored, now),
-        "first_seen": datetime.fromtimestamp(stored.first_seen, UTC).isoformat(),
-    }
-
-
-def _state(stored: StoredArticle, now: float) -> str:
-    article = stored.article
-    if article is not None and article.embargo_until and now < article.embargo_until.timestamp():
-        return "embargoed"
-    if article is not None and article.expires_at and now >= article.expires_at.timestamp():
-        return "expired"
-    return "live"

@@ -1,29 +1,24 @@
-"""Routes that answer readers: recommendations, rank, latest."""
+"""Routes that answer readers: recommendations, rank."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
-from contract.article import Name
 from service.bodies import JsonRoute
-from service.criteria import Criteria
-from service.recommend import Degraded
+from service.paging import Kind, Position, request_hash
 from service.recommend import Query as Wanted
-from service.routes.answers import (
-    documented,
-    json_bytes,
-    json_response,
-    ranking,
-    recommendation,
-    stages_of,
-)
+from service.recommend import Ranking
+from service.routes.answers import documented, json_bytes, stages_of
 from service.routes.lane import Quick
+from service.routes.pages import page, provenance
 from service.running import Running, running
 from service.stages import Stages
-from service.wire.base import MAX_N
 from service.wire.ranked import RankAnswer, RankBody, RecommendationAnswer, RecommendationBody
+
+# A later page may be of another size and tell otherwise; all else is the request.
+FREE = frozenset({"n", "include", "explain", "cursor"})
 
 router = APIRouter(prefix="/v1", tags=["reading"], route_class=JsonRoute)
 
@@ -54,49 +49,26 @@ async def rank(request: Request, body: RankBody) -> Response:
     return json_bytes(ranked(running(request), body, stages_of(request)))
 
 
-@router.get(
-    "/latest",
-    response_model=RecommendationAnswer,
-    responses=documented(422, 503),
-    summary="The newest articles",
-)
-async def latest(
-    request: Request,
-    n: Annotated[int, Query(ge=1, le=MAX_N)] = 10,
-    topic: Annotated[list[Name], Query(max_length=64)] = [],  # noqa: B006 - FastAPI copies it
-) -> Response:
-    """Answer with the newest articles; each score is a time in epoch seconds."""
-    service = running(request)
-    result = service.recommender.latest(Criteria(topics=frozenset(topic)), n)
-    stages_of(request).mark("rank")
-    return json_response(_noting_staleness(recommendation(result, ()), service))
-
-
 def recommended(service: Running, body: RecommendationBody, stages: Stages) -> bytes:
     """Answer `POST /v1/recommendations`."""
-    half_life = body.freshness_half_life_h
-    wanted = Wanted(
-        history=body.history,
-        n=body.n,
-        criteria=body.filter.criteria(),
-        candidates=body.candidates,
-        exclude=body.exclude_ids,
-        exclude_seen=body.exclude_seen,
-        freshness_half_life_s=half_life * 3_600 if half_life is not None else None,
-    )
-    result = service.recommender.recommend(wanted)
-    stages.mark("rank")
+    asked = request_hash(body.model_dump(mode="json", exclude=set(FREE)))
+    position = None
+    if body.cursor is not None:
+        position = service.pager.read(body.cursor, Kind.RECOMMENDATIONS, asked)
+    result = service.recommender.recommend(_query(service, body, position), stages)
     service.telemetry.strategies.labels(result.strategy).inc()
-    answer = orjson.dumps(_noting_staleness(recommendation(result, body.include), service))
+    kind = Kind.RECOMMENDATIONS
+    answer = orjson.dumps(page(service, result, body.include, kind=kind, asked=asked))
     stages.mark("answer")
     return answer
 
 
 def ranked(service: Running, body: RankBody, stages: Stages) -> bytes:
     """Answer `POST /v1/rank`."""
-    result = service.recommender.rank(body.history, body.candidates)
-    stages.mark("rank")
-    answer = orjson.dumps(_noting_staleness(ranking(result), service))
+    result = service.recommender.rank(
+        body.history, body.candidates, explain=body.explain, stages=stages
+    )
+    answer = orjson.dumps(_ranking(service, result))
     stages.mark("answer")
     return answer
 
@@ -108,7 +80,31 @@ QUICK: Mapping[str, Quick[Any]] = {
 }
 
 
-def _noting_staleness(answer: dict[str, object], service: Running) -> dict[str, object]:
-    if service.follower.is_behind:
-        answer["degraded"] = [*answer["degraded"], Degraded.STALE]  # type: ignore[misc]
-    return answer
+def _query(service: Running, body: RecommendationBody, position: Position | None) -> Wanted:
+    half_life, diversity = body.freshness_half_life_h, body.diversity
+    return Wanted(
+        history=body.history,
+        n=body.n,
+        criteria=body.filter.criteria(),
+        candidates=body.candidates,
+        exclude=body.exclude_ids,
+        exclude_seen=body.exclude_seen,
+        half_life_s=half_life * 3_600 if half_life is not None else None,
+        popularity_weight=body.popularity_weight,
+        diversity=service.settings.diversity if diversity is None else diversity,
+        per_topic=body.max_per_topic,
+        per_source=body.max_per_source,
+        collapse=body.collapse,
+        explain=body.explain,
+        position=position,
+    )
+
+
+def _ranking(service: Running, result: Ranking) -> dict[str, Any]:
+    items: list[dict[str, Any]] = [
+        {"id": i, "score": score, "rank": rank}
+        for rank, (i, score) in enumerate(zip(result.ids, result.scores, strict=True), 1)
+    ]
+    for item, reasons in zip(items, result.reasons, strict=False):
+        item["reasons"] = reasons
+    return {"items": items, "missing": result.missing, **provenance(service, result)}

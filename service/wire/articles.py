@@ -53,6 +53,7 @@ class ArticleAnswer(ArticleBody):
     version: int
     state: Literal["live", "embargoed", "expired"]
     first_seen: AwareDatetime
+    time_unknown: bool
 
 
 class PublishAnswer(BaseModel):

@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from contract.article import ArticleId, Name
 from service.criteria import Criteria
+from service.paging import MAX_CHARS
 
 MAX_IDS = 1_000
 MAX_N = 200
@@ -22,6 +23,11 @@ def _only_text(value: object) -> object:
 # JSON has no times: text is the only form they come in, and numbers would be guessed at.
 Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_only_text)]
 Ids = Annotated[list[ArticleId], Field(max_length=MAX_IDS)]
+# What else makes a cursor is said when it is read: it is refused then, with the reason.
+Cursor = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_CHARS, description="`next_cursor` of the page before"),
+]
 
 
 class Wire(BaseModel):

@@ -88,6 +88,35 @@ def test_the_order_of_the_history_does_not_matter() -> None:
     assert a_click_model().score(user, history[::-1], shown) == pytest.approx(scores, abs=1e-5)
 
 
+def test_one_formula_in_either_precision() -> None:
+    """`combine` scores from products; in single precision it gives what `score` gives."""
+    random = np.random.default_rng(2)
+    model = a_click_model(dim=64, scale=9.0, temperature=10.0)
+    for clicks in (0, 1, 7, 50):
+        user, history, shown = (vectors(random, *s) for s in ((64,), (clicks, 64), (300, 64)))
+        products = model.factors(user, history) @ shown.T
+        assert (products.shape, products.dtype) == ((clicks + 2, 300), np.float32)
+        combined = model.combine(products)
+        assert combined.dtype == np.float32
+        assert combined == pytest.approx(model.score(user, history, shown), abs=1e-5)
+
+
+def test_products_are_not_changed() -> None:
+    """Whoever explains a score needs them afterwards."""
+    products = np.random.default_rng(0).uniform(-1, 1, (6, 3))
+    before = products.copy()
+    a_click_model().combine(products)
+    assert (products == before).all()
+
+
+def test_copies_of_one_vector_tie_exactly() -> None:
+    """In double precision a score depends on the vector alone, wherever it stands."""
+    random = np.random.default_rng(0)
+    user, history, one = (vectors(random, *s) for s in ((64,), (9, 64), (1, 64)))
+    scores = a_click_model(dim=64).score(user, history, np.repeat(one, 300, axis=0))
+    assert len(set(scores.tolist())) == 1
+
+
 def test_the_retrieval_query_gives_the_order_of_the_linear_part() -> None:
     """One inner product with `u + b/s` ranks as s u.v + b.v does."""
     random = np.random.default_rng(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.recommend import Degraded
+from service.answer import Degraded
 from service.settings import Settings
 from service.telemetry import Telemetry
 

@@ -51,6 +51,7 @@ def test_the_layout_is_as_written_down(redis_shelf: Shelf, redis_server: RedisSe
     put(store, PUBLICATION)
     store.replace_popularity({"N1": 0.5})
     store.activate(model="m1", namespace=SPACE)
+    store.secret("cursor")
     keys = redis_server.run("KEYS", "*")
     assert isinstance(keys, list)
     (token,) = {key.rpartition(b":")[2] for key in keys if b":pop:" in key}
@@ -60,7 +61,9 @@ def test_the_layout_is_as_written_down(redis_shelf: Shelf, redis_server: RedisSe
     fields = redis_server.run("HKEYS", ARTICLE)
     assert set(fields) == {b"state", b"version", b"body", b"fingerprint", b"first_seen"}
     meta = redis_server.run("HKEYS", layout.META)
-    assert set(meta) == {b"schema", b"dim:space-1", b"activation:1", b"popularity:1"}
+    assert set(meta) == {
+        b"schema", b"dim:space-1", b"activation:1", b"popularity:1", b"secret:cursor",
+    }  # fmt: skip
 
 
 def test_the_shard_of_an_id_never_changes() -> None:

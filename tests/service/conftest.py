@@ -10,6 +10,7 @@ import structlog
 from contract.bundle import Bundle, open_bundle
 from service.telemetry import configure_logging
 from tests.builders import a_bundle
+from tests.redis_server import RedisServer
 from tests.service.fakes import FakeClock, FakeEncoder, FlakyStore
 
 
@@ -50,6 +51,16 @@ def executor() -> Iterator[Executor]:
     """Give a thread pool that ends with the test."""
     with ThreadPoolExecutor(2) as pool:
         yield pool
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of an empty store of each kind in turn."""
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        server.run("FLUSHALL")
+        return server.url
+    return {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/store.sqlite"}[request.param]
 
 
 @pytest.fixture(scope="session")

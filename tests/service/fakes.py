@@ -15,7 +15,7 @@ from contract.text import TextSpec, fingerprint
 from service.adapters.memory_store import MemoryStore
 from service.catalogue import Catalogue
 from service.errors import StoreUnavailable
-from service.ports import Activation, Publication, StoredArticle
+from service.ports import Activation, Publication, StoredArticle, VectorIndex
 from tests.builders import an_article
 
 DIM = 8
@@ -123,6 +123,55 @@ class NumpySearch:
         products = rows[numbers] @ query
         best = np.argsort(-products, kind="stable")[:k]
         return numbers[best], products[best]
+
+
+class NumpyIndex:
+    """An index that is exact; it remembers how many survivors it was told of."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.vectors = vectors.copy()
+        self.told: list[int] = []
+
+    @property
+    def size(self) -> int:
+        """Return the number of rows that it covers."""
+        return len(self.vectors)
+
+    def top(
+        self, query: NDArray[np.float32], eligible: Mask, k: int, *, survivors: int
+    ) -> NDArray[np.int64]:
+        """Return eligible row numbers, best first."""
+        self.told.append(survivors)
+        return NumpySearch().top(query, self.vectors, eligible, k)[0]
+
+    def to_bytes(self) -> bytes:
+        """Write the vectors."""
+        return self.vectors.tobytes()
+
+
+class NumpyIndexes:
+    """Builds such indexes from `fewest` rows on; remembers what was lent to each.
+
+    `meanwhile` is called once, in the middle of the next build.
+    """
+
+    def __init__(self, fewest: int = 1) -> None:
+        self.fewest = fewest
+        self.lent: list[VectorIndex | None] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def build(self, vectors: Vectors, like: VectorIndex | None) -> NumpyIndex | None:
+        """Index the rows (N, D)."""
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        if len(vectors) < self.fewest:
+            return None
+        self.lent.append(like)
+        return NumpyIndex(vectors)
+
+    def from_bytes(self, raw: bytes) -> NumpyIndex:
+        """Read the vectors."""
+        return NumpyIndex(np.frombuffer(raw, np.float32).reshape(-1, DIM))
 
 
 class FlakyStore:

@@ -22,7 +22,7 @@ async def running(
     encoder: FakeEncoder, executor: Executor, **options: Any
 ) -> AsyncIterator[Batcher]:
     """Run a batcher for the length of a block."""
-    batcher = Batcher(encoder, executor, **options)
+    batcher = Batcher(encoder.vectors, executor, **options)
     task = asyncio.create_task(batcher.run())
     async with asyncio.timeout(PATIENCE_S):
         yield batcher
@@ -222,7 +222,7 @@ async def test_every_waiter_is_answered_when_the_batcher_stops(
     encoder: FakeEncoder, executor: Executor
 ) -> None:
     """Those queued in both lanes, and those whose text is with the encoder just then."""
-    batcher = Batcher(encoder, executor, batch=2)
+    batcher = Batcher(encoder.vectors, executor, batch=2)
     task = asyncio.create_task(batcher.run())
     encoder.gate.clear()
     callers = [asyncio.create_task(batcher.vectors([f"i{i}"])) for i in range(4)]

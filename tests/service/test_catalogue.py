@@ -1,13 +1,16 @@
 """The catalogue: newest versions win, vectors may come late, merging keeps everything."""
 
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from service.catalogue import MERGE_ROWS, Catalogue
+from contract.article import Vectors
+from service.catalogue import LOGITS_AT_ONCE, MERGE_ROWS, Catalogue
 from service.ports import Activation, StoredArticle
 from service.snapshot import ABSENT, Snapshot
 from tests.service.fakes import (
@@ -15,6 +18,8 @@ from tests.service.fakes import (
     DIM,
     HOUR,
     NOW,
+    NumpyIndex,
+    NumpyIndexes,
     a_catalogue_with,
     a_stored,
     a_take_down,
@@ -179,6 +184,123 @@ def test_an_activation_is_seen_with_the_same_articles() -> None:
     catalogue.set_activation(flipped)
     assert catalogue.current.activation == flipped
     assert catalogue.current.size == 1
+
+
+def first_numbers(vectors: Vectors) -> NDArray[np.float32]:
+    """Stand in for the attention logit of an article."""
+    return vectors[:, 0].copy()
+
+
+@pytest.mark.parametrize("size", [3, LOGITS_AT_ONCE + 1])
+def test_every_row_has_its_logit_whichever_way_it_came(size: int) -> None:
+    """Loaded, applied and merged rows have theirs; a whole catalogue is not encoded at once."""
+    asked: list[int] = []
+
+    def logits(vectors: Vectors) -> NDArray[np.float32]:
+        asked.append(len(vectors))
+        return first_numbers(vectors)
+
+    catalogue = a_catalogue_with(*many(size), a_stored("N1"), merge_rows=2, logits=logits)
+    catalogue.apply([a_stored("N2")], NOW)
+    for snapshot in (catalogue.current, merged(catalogue)):
+        assert np.array_equal(
+            snapshot.columns.logits[: snapshot.count], first_numbers(snapshot.vectors)
+        )
+    assert max(asked) <= LOGITS_AT_ONCE
+    assert sum(asked) == catalogue.current.count
+
+
+def merged(catalogue: Catalogue) -> Snapshot:
+    """Change so much that the rows are merged."""
+    before = catalogue.current.columns
+    for version in range(2, 200):
+        catalogue.apply(many(8, version=version, start=1_000_000), NOW)
+        if catalogue.current.columns is not before:
+            return catalogue.current
+    raise AssertionError("never merged")
+
+
+def test_every_row_has_the_words_of_its_article() -> None:
+    """Whoever is asked for them sees the whole article, and merging keeps them."""
+    catalogue = a_catalogue_with(
+        a_stored("N1", abstract="one"), merge_rows=2, terms=lambda a: a.abstract.encode()
+    )
+    catalogue.apply([a_stored("N2", abstract="two"), a_stored("N3", vector=None)], NOW)
+    assert catalogue.current.columns.terms == [b"one", b"two"]
+    assert merged(catalogue).columns.terms[:2] == [b"one", b"two"]
+
+
+def test_a_write_that_fails_leaves_nothing_behind() -> None:
+    """The rows already written are seen neither at once nor with the next write."""
+    is_broken = False
+
+    def logits(vectors: Vectors) -> NDArray[np.float32]:
+        if is_broken:
+            raise ValueError("broken")
+        return first_numbers(vectors)
+
+    catalogue = a_catalogue_with(a_stored("N1"), logits=logits)
+    before, is_broken = catalogue.current, True
+    with pytest.raises(ValueError, match="broken"):
+        catalogue.apply([a_stored("N2"), a_stored("N3")], NOW)
+    assert catalogue.current is before
+    is_broken = False
+    catalogue.apply([a_stored("N4")], NOW)
+    assert (titles(catalogue.current).keys(), catalogue.current.size) == ({"N1", "N4"}, 2)
+    assert catalogue.apply([a_stored("N2")], NOW) == 1
+
+
+def test_a_load_and_a_merge_are_followed_by_an_index() -> None:
+    """It covers all rows of then; later rows are the tail; the next one learns from the last."""
+    indexes = NumpyIndexes()
+    catalogue = a_catalogue_with(*many(5), merge_rows=2, indexes=indexes)
+    first = catalogue.current.index
+    assert first is not None
+    assert (first.size, indexes.lent) == (5, [None])
+    catalogue.apply([a_stored("N1")], NOW)
+    catalogue.set_popularity({"N1": 1.0})
+    assert catalogue.current.index is first
+    snapshot = merged(catalogue)
+    assert snapshot.index is not None
+    assert (snapshot.index.size, indexes.lent) == (snapshot.count, [None, first])
+
+
+def test_a_snapshot_is_live_before_its_index_is_built() -> None:
+    """Meanwhile it is searched exactly: what was written is there at once."""
+    indexes, seen = NumpyIndexes(), list[Snapshot]()
+    catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=HOUR, indexes=indexes)
+    indexes.meanwhile = lambda: seen.append(catalogue.current)
+    catalogue.load([many(5)], NOW)
+    assert [(snapshot.size, snapshot.index) for snapshot in seen] == [(5, None)]
+
+
+def test_a_small_catalogue_has_no_index_until_it_has_grown() -> None:
+    """The builder decides from which number of rows on."""
+    catalogue = a_catalogue_with(*many(3), indexes=NumpyIndexes(fewest=5))
+    assert catalogue.current.index is None
+    catalogue.apply(many(2, start=3), NOW)
+    assert catalogue.current.index is not None
+
+
+def test_an_index_of_rows_merged_meanwhile_is_thrown_away() -> None:
+    """The other writer's merge numbers the rows anew; the next index is of those."""
+    indexes = NumpyIndexes()
+    catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=HOUR, merge_rows=1, indexes=indexes)
+    catalogue.apply([a_take_down("M1", version=9)], NOW)
+    other = threading.Thread(target=catalogue.apply, args=(many(3, version=2), NOW))
+
+    def merge_meanwhile() -> None:
+        old = catalogue.current.columns
+        other.start()
+        while catalogue.current.columns is old:
+            time.sleep(0.001)
+
+    indexes.meanwhile = merge_meanwhile
+    catalogue.apply(many(3), NOW)
+    other.join()
+    snapshot = catalogue.current
+    assert isinstance(snapshot.index, NumpyIndex)
+    assert np.array_equal(snapshot.index.vectors, snapshot.vectors)
 
 
 def test_names_of_few_kinds_are_held_once() -> None:

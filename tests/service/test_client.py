@@ -21,6 +21,8 @@ ANSWER: dict[str, Any] = {
     "items": [{"id": "N1", "score": 1.0, "rank": 1}],
     "strategy": "latest",
     "degraded": [],
+    "empty": None,
+    "next_cursor": None,
     "model": "m",
     "namespace": "n",
     "generation": 1,
@@ -80,7 +82,7 @@ async def test_every_call_is_answered_by_the_service(bundle_path: Path) -> None:
 
 async def all_shown(client: Client, articles: list[Article]) -> None:
     """Wait until all articles are in the snapshot."""
-    while len((await client.latest(n=50)).items) < len(articles):  # noqa: ASYNC110 - no event
+    while len((await client.latest(n=50, collapse=False)).items) < len(articles):  # noqa: ASYNC110 - no event
         await asyncio.sleep(0.005)
 
 

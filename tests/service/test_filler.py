@@ -43,7 +43,7 @@ async def filler(
     store: FlakyStore, catalogue: Catalogue, encoder: FakeEncoder, executor: Executor
 ) -> AsyncIterator[Filler]:
     """Give a filler at work, whose pause after a failure is short."""
-    batcher = Batcher(encoder, executor)
+    batcher = Batcher(encoder.vectors, executor)
     awaitable = AsyncStore(store, executor)  # type: ignore[arg-type]
     filler = Filler(awaitable, catalogue, batcher, SPEC, FakeClock(), retry_pause_s=0.01)
     tasks = [asyncio.create_task(job) for job in (batcher.run(), filler.run())]

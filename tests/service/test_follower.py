@@ -1,7 +1,8 @@
 """The follower keeps a catalogue equal to the store, through outages, gaps and late vectors."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -46,7 +47,7 @@ class Process:
         clock, awaitable = FakeClock(), AsyncStore(store, executor)  # type: ignore[arg-type]
         self.catalogue = Catalogue(Activation(0, MODEL, SPACE), DIM, history_ttl_s=HOUR)
         self.telemetry = Telemetry()
-        self.batcher = Batcher(encoder, executor)
+        self.batcher = Batcher(encoder.vectors, executor)
         self.filler = Filler(awaitable, self.catalogue, self.batcher, SPEC, clock)
         self.follower = Follower(
             awaitable,
@@ -236,6 +237,22 @@ async def test_popularity_is_polled(process: Process, store: FlakyStore) -> None
     store.inner.replace_popularity({"N2": 2.5})
     publish(store, "N2")
     await until(lambda: popularity(process) == {"N1": -np.inf, "N2": 2.5})
+
+
+async def test_popularity_is_looked_up_away_from_the_event_loop(
+    process: Process, store: FlakyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table of many articles keeps no request waiting."""
+    threads, set_popularity = list[threading.Thread](), process.catalogue.set_popularity
+
+    def noting(weights: Mapping[str, float]) -> None:
+        threads.append(threading.current_thread())
+        set_popularity(weights)
+
+    monkeypatch.setattr(process.catalogue, "set_popularity", noting)
+    store.inner.replace_popularity({"N1": 1.5})
+    await until(lambda: popularity(process) == {"N1": 1.5})
+    assert threading.current_thread() not in threads
 
 
 async def test_popularity_is_there_when_the_process_is_ready(

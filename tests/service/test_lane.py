@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,18 @@ async def both(bundle_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, http
             for number, article in enumerate(a_catalogue(ARTICLES)):
                 body = article.model_dump(mode="json", exclude={"id"}, exclude_none=True)
                 await client.put(f"/v1/news/N{number}", json=body)
-            while len((await client.get("/v1/latest")).json()["items"]) < ARTICLES:  # noqa: ASYNC110
+            while len((await client.get("/v1/latest?collapse=false")).json()["items"]) < ARTICLES:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         yield quick, plain
 
 
 def told(answer: httpx.Response) -> tuple[int, bytes, set[str]]:
-    """Return what a client may depend on: status, body, and which headers there are."""
-    return answer.status_code, answer.content, {*answer.headers} - {"retry-after"}
+    """Return what a client may depend on: status, body, and which headers there are.
+
+    Two services sign their cursors with two keys.
+    """
+    body = re.sub(rb'"next_cursor":"[^"]+"', b'"next_cursor":"signed"', answer.content)
+    return answer.status_code, body, {*answer.headers} - {"retry-after"}
 
 
 def test_every_quick_route_is_tried_here() -> None:
@@ -127,7 +132,8 @@ async def test_the_stages_of_a_quick_request_are_told(
     timing = (await both[0].post("/v1/rank", json=GOOD["/v1/rank"])).headers["server-timing"]
     assert [part.split(";")[0] for part in timing.split(", ")] == [
         "body",
-        "rank",
+        "reader",
+        "score",
         "answer",
         "total",
     ]

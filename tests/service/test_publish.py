@@ -39,7 +39,7 @@ async def opened(
     encoder: FakeEncoder, store: FlakyStore, executor: Executor
 ) -> AsyncIterator[Desk]:
     """Open a desk for the length of a block."""
-    batcher = Batcher(encoder, executor)
+    batcher = Batcher(encoder.vectors, executor)
     task = asyncio.create_task(batcher.run())
     await asyncio.sleep(0)
     clock = FakeClock()

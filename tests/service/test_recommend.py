@@ -1,5 +1,6 @@
 """Recommendations: filters never return too few, fallbacks say so, ties go by id."""
 
+from dataclasses import replace
 from math import exp, log
 from typing import Any
 
@@ -7,28 +8,29 @@ import numpy as np
 import pytest
 
 from service.adapters.faiss_search import FaissSearch
+from service.answer import Degraded, Strategy
 from service.criteria import Criteria
-from service.ports import StoredArticle
-from service.recommend import Degraded, Query, Strategy
+from service.recommend import Query
 from tests.service.fakes import (
     ACTIVATION,
     HOUR,
     NOW,
     FakeClock,
     NumpySearch,
-    a_catalogue_with,
     a_stored,
     a_take_down,
     a_vector,
 )
-from tests.service.recommending import CLICK_MODEL, Oracle, a_recommender, at, ids
-
-
-def recommend(*stored: StoredArticle, popularity: dict[str, float] | None = None, **query: Any):  # type: ignore[no-untyped-def] # noqa: ANN201
-    """Answer one query on a catalogue of these articles."""
-    catalogue = a_catalogue_with(*stored)
-    catalogue.set_popularity(popularity or {})
-    return a_recommender(catalogue).recommend(Query(**query))
+from tests.service.oracle import Library, Oracle
+from tests.service.recommending import (
+    CLICK_MODEL,
+    LIMITS,
+    a_catalogue,
+    a_recommender,
+    at,
+    ids,
+    recommend,
+)
 
 
 def test_a_filter_never_returns_fewer_than_exist() -> None:
@@ -38,7 +40,7 @@ def test_a_filter_never_returns_fewer_than_exist() -> None:
     far = a_stored("far", topic="health", vector=-reader.vector)
     for search in (NumpySearch(), FaissSearch()):
         recommender = a_recommender(
-            a_catalogue_with(reader, *crowd, far), search=search, retrieved=3
+            a_catalogue(reader, *crowd, far), search=search, limits=replace(LIMITS, retrieved=3)
         )
         query = Query(history=["reader"], n=10, criteria=Criteria(topics=frozenset({"health"})))
         assert ids(recommender.recommend(query)) == ["far"]
@@ -74,7 +76,7 @@ def test_unknown_ids_of_a_history_are_ignored() -> None:
 def test_only_the_latest_known_clicks_count() -> None:
     """The user encoder sees the last H clicks; what is unknown takes no place."""
     stored = [a_stored(f"N{i}") for i in range(8)]
-    recommender = a_recommender(a_catalogue_with(*stored), history=2)
+    recommender = a_recommender(a_catalogue(*stored), limits=replace(LIMITS, history=2))
     short = recommender.recommend(Query(history=["N1", "N2"], exclude=["N0"]))
     long = recommender.recommend(Query(history=["N0", "N1", "gone", "N2", "gone"]))
     assert long.articles == short.articles
@@ -128,7 +130,7 @@ def test_a_history_that_covers_the_catalogue_leaves_nothing() -> None:
 def test_n_beyond_the_catalogue_returns_all() -> None:
     """Also when n is larger than R."""
     stored = [a_stored(f"N{i}") for i in range(30)]
-    recommender = a_recommender(a_catalogue_with(*stored), retrieved=4)
+    recommender = a_recommender(a_catalogue(*stored), limits=replace(LIMITS, retrieved=4))
     assert len(recommender.recommend(Query(history=["N0"], n=200)).articles) == 29
     assert len(recommender.recommend(Query(history=["N0"], n=4)).articles) == 4
 
@@ -141,16 +143,17 @@ def test_equal_scores_are_ordered_by_id(n: int) -> None:
     stored = [a_stored(i, vector=twin, published_at=at(NOW)) for i in order]
     reader = a_stored("reader", published_at=at(NOW - HOUR))
     best = sorted(order)[:n]
-    assert ids(recommend(reader, *stored, history=["reader"], n=n)) == best
-    assert ids(recommend(*stored, n=n)) == best
-    assert ids(recommend(*stored, popularity=dict.fromkeys(order, 1.0), n=n)) == best
+    asked: dict[str, Any] = {"n": n, "collapse": False}
+    assert ids(recommend(reader, *stored, history=["reader"], **asked)) == best
+    assert ids(recommend(*stored, **asked)) == best
+    assert ids(recommend(*stored, popularity=dict.fromkeys(order, 1.0), **asked)) == best
 
 
 def test_freshness_takes_ln_2_per_half_life() -> None:
     """Of twins the newer one wins, by exactly that much."""
     twin = a_stored("twin").vector
     stored = [a_stored(f"N{i}", vector=twin, published_at=at(NOW - i * HOUR)) for i in range(3)]
-    answer = recommend(a_stored("R"), *stored, history=["R"], freshness_half_life_s=2 * HOUR)
+    answer = recommend(a_stored("R"), *stored, history=["R"], half_life_s=2 * HOUR, collapse=False)
     assert ids(answer) == ["N0", "N1", "N2"]
     scores = [one.score for one in answer.articles]
     assert np.diff(scores) == pytest.approx([-log(2) / 2] * 2, abs=1e-6)
@@ -163,7 +166,7 @@ def test_an_article_from_the_future_is_new_and_not_newer() -> None:
     soon, now = (
         a_stored(i, vector=twin, published_at=at(t)) for i, t in (("B", NOW + HOUR), ("A", NOW))
     )
-    answer = recommend(a_stored("R"), soon, now, history=["R"], freshness_half_life_s=HOUR)
+    answer = recommend(a_stored("R"), soon, now, history=["R"], half_life_s=HOUR, collapse=False)
     assert ids(answer) == ["A", "B"]
     assert answer.articles[0].score == answer.articles[1].score
 
@@ -171,13 +174,13 @@ def test_an_article_from_the_future_is_new_and_not_newer() -> None:
 def test_an_article_without_a_time_earns_no_freshness() -> None:
     """It loses as much as the oldest one, however lately it was first seen."""
     recommender = a_recommender(
-        a_catalogue_with(
+        a_catalogue(
             a_stored("N1"),
             a_stored("N2", vector=a_vector("x"), published_at=at(NOW - 5 * HOUR)),
             a_stored("N3", vector=a_vector("x"), first_seen=NOW),
         )
     )
-    answer = recommender.recommend(Query(history=["N1"], freshness_half_life_s=HOUR))
+    answer = recommender.recommend(Query(history=["N1"], half_life_s=HOUR, collapse=False))
     assert ids(answer) == ["N2", "N3"]
     assert answer.articles[0].score == pytest.approx(answer.articles[1].score)
 
@@ -186,7 +189,7 @@ def test_embargo_and_expiry_are_read_from_the_requests_clock() -> None:
     """One snapshot, three moments: before, during and after."""
     shown = a_stored("N1", embargo_until=at(NOW), expires_at=at(NOW + HOUR))
     clock = FakeClock()
-    recommender = a_recommender(a_catalogue_with(shown), clock)
+    recommender = a_recommender(a_catalogue(shown), clock)
     seen = []
     for clock.now in (NOW - 1, NOW, NOW + HOUR - 1, NOW + HOUR):
         seen.append(ids(recommender.recommend(Query())))
@@ -203,18 +206,34 @@ def test_an_expired_article_still_counts_in_a_history() -> None:
 def test_rank_gives_the_model_score_alone() -> None:
     """Neither freshness nor popularity counts, and what was read is not left out."""
     stored = {i: a_stored(i) for i in ("N1", "N2", "N3")}
-    catalogue = a_catalogue_with(*stored.values())
+    catalogue = a_catalogue(*stored.values())
     catalogue.set_popularity({"N3": 100.0})
     ranking = a_recommender(catalogue).rank(["N1"], ["N3", "N1", "N2", "N3"])
-    expected = Oracle(stored, 300).scores(Query(history=["N1"], exclude_seen=False))
-    assert ids(ranking) == sorted(expected, key=lambda i: -expected[i])
-    assert {o.facts.id: o.score for o in ranking.articles} == pytest.approx(expected, abs=1e-5)
+    expected = Oracle(Library(stored), Query(history=["N1"], exclude_seen=False)).scores
+    assert ranking.ids == sorted(expected, key=lambda i: -expected[i])
+    assert dict(zip(ranking.ids, ranking.scores, strict=True)) == pytest.approx(expected, abs=1e-5)
     assert (ranking.missing, ranking.strategy) == ([], Strategy.PERSONAL)
+
+
+def test_rank_explains_itself_when_asked() -> None:
+    """One set of reasons for each article, whose parts sum to its score; else none."""
+    recommender = a_recommender(a_catalogue(*(a_stored(f"N{i}") for i in range(9))))
+    ranking = recommender.rank(["N1", "N2"], ["N3", "N4", "N5"], explain=True)
+    sums = [sum(one["parts"].values()) for one in ranking.reasons]
+    assert sums == pytest.approx(ranking.scores, abs=1e-5)
+    assert {read["id"] for one in ranking.reasons for read in one["history"]} == {"N1", "N2"}
+    assert recommender.rank(["N1"], ["N3"]).reasons == []
+
+
+def test_rank_of_an_empty_catalogue_finds_all_missing() -> None:
+    """A condition of the data, no error."""
+    ranking = a_recommender(a_catalogue()).rank(["N1"], ["N2", "N3"])
+    assert (ranking.ids, ranking.missing) == ([], ["N2", "N3"])
 
 
 def test_rank_lists_as_missing_what_may_not_be_shown() -> None:
     """Unknown, embargoed, expired and taken-down ids, in the order given, each once."""
-    catalogue = a_catalogue_with(
+    catalogue = a_catalogue(
         a_stored("shown"),
         a_stored("embargoed", embargo_until=at(NOW + 1)),
         a_stored("expired", expires_at=at(NOW)),
@@ -223,34 +242,16 @@ def test_rank_lists_as_missing_what_may_not_be_shown() -> None:
     catalogue.apply([a_take_down("down")], NOW)
     asked = ["expired", "unknown", "shown", "down", "unknown", "embargoed"]
     ranking = a_recommender(catalogue).rank([], asked)
-    assert ids(ranking) == ["shown"]
+    assert ranking.ids == ["shown"]
     assert ranking.missing == ["expired", "unknown", "down", "embargoed"]
 
 
 def test_rank_without_a_known_history_goes_by_content_and_says_so() -> None:
     """The content term alone is left; an unknown history is a degradation, none is not."""
     stored = [a_stored(f"N{i}") for i in range(3)]
-    recommender = a_recommender(a_catalogue_with(*stored))
+    recommender = a_recommender(a_catalogue(*stored))
     ranking = recommender.rank(["nothing"], ["N0", "N1", "N2"])
     expected = {s.id: float(CLICK_MODEL.content @ s.vector) for s in stored}
-    assert {o.facts.id: o.score for o in ranking.articles} == pytest.approx(expected, abs=1e-6)
+    assert dict(zip(ranking.ids, ranking.scores, strict=True)) == pytest.approx(expected, abs=1e-6)
     assert (ranking.strategy, ranking.degraded) == (Strategy.NONE, [Degraded.HISTORY_UNKNOWN])
     assert recommender.rank([], ["N0"]).degraded == []
-
-
-def test_latest_gives_the_newest_with_their_times() -> None:
-    """Each score is a time; what is not live or not of the topic is not there."""
-    recommender = a_recommender(
-        a_catalogue_with(
-            a_stored("N1", published_at=at(NOW - 2 * HOUR)),
-            a_stored("N2", published_at=at(NOW - HOUR)),
-            a_stored("N3", first_seen=NOW - 3 * HOUR),
-            a_stored("N4", published_at=at(NOW), embargo_until=at(NOW + HOUR)),
-            a_stored("N5", published_at=at(NOW), topic="health"),
-        )
-    )
-    answer = recommender.latest(Criteria(topics=frozenset({"sports"})), 10)
-    assert ids(answer) == ["N2", "N1", "N3"]
-    assert [o.score for o in answer.articles] == [NOW - HOUR, NOW - 2 * HOUR, NOW - 3 * HOUR]
-    assert (answer.strategy, answer.degraded) == (Strategy.LATEST, [])
-    assert recommender.latest(Criteria(topics=frozenset({"no"})), 1).strategy == Strategy.NONE

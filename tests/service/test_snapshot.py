@@ -1,7 +1,9 @@
 """Snapshots: whatever comes in whatever order, they equal a plain model and never change."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from service.catalogue import Catalogue
 from service.criteria import Criteria
 from service.ports import StoredArticle
-from service.snapshot import ABSENT, Snapshot
+from service.snapshot import ABSENT, Liveness, Snapshot
 from tests.service.fakes import ACTIVATION, DIM, HOUR, NOW, a_catalogue_with, a_stored, a_take_down
 
 IDS = ("N1", "N2", "N3", "N4", "N5")
@@ -175,6 +177,90 @@ def test_an_article_is_live_from_its_embargo_until_before_its_expiry(
     snapshot = a_catalogue_with(a_stored("N1", **fields)).current
     assert snapshot.live(NOW).tolist() == [is_live]
     assert snapshot.is_live(0, NOW) is is_live
+
+
+def some_turns(count: int) -> Catalogue:
+    """Build articles whose embargoes and expiries lie in the seconds around NOW."""
+    chaos = random.Random(5)
+    stored = []
+    for n in range(count):
+        first, second = sorted(chaos.choices(range(-10, 11), k=2))
+        times = {
+            "embargo_until": datetime.fromtimestamp(NOW + first, UTC),
+            "expires_at": datetime.fromtimestamp(NOW + second, UTC),
+        }
+        stored.append(a_stored(f"N{n}", **{k: t for k, t in times.items() if chaos.random() < 0.7}))
+    return a_catalogue_with(*stored)
+
+
+def plainly_live(snapshot: Snapshot, now: float) -> list[bool]:
+    """Say which rows are live, one by one."""
+    return [
+        bool(is_current) and snapshot.is_live(row, now)
+        for row, is_current in enumerate(snapshot.is_current)
+    ]
+
+
+def test_the_live_rows_are_right_at_every_second_in_any_order() -> None:
+    """What is remembered of one time never answers for another, not even for an earlier one."""
+    snapshot = some_turns(60).current
+    times = [NOW + half / 2 for half in range(-24, 25)]
+    random.Random(3).shuffle(times)
+    for now in [*times, *sorted(times), *sorted(times, reverse=True)]:
+        assert snapshot.live(now).tolist() == plainly_live(snapshot, now)
+
+
+def test_the_live_rows_are_worked_out_again_only_when_one_turns() -> None:
+    """Between two turns the very same mask is read."""
+    snapshot = a_catalogue_with(
+        a_stored("N1", embargo_until=datetime.fromtimestamp(NOW + 5, UTC)), a_stored("N2")
+    ).current
+    liveness = Liveness()
+    before = liveness.at(NOW, snapshot)
+    assert liveness.at(NOW + 4.9, snapshot) is before
+    after = liveness.at(NOW + 5, snapshot)
+    assert (before.tolist(), after.tolist()) == ([False, True], [True, True])
+    assert liveness.at(NOW + HOUR, snapshot) is after
+    assert liveness.at(NOW, snapshot).tolist() == before.tolist()
+
+
+def test_a_live_mask_is_the_callers_own() -> None:
+    """What a request takes out of its mask stays in everybody else's."""
+    snapshot = a_catalogue_with(a_stored("N1")).current
+    snapshot.live(NOW)[:] = False
+    snapshot.eligible(Criteria(), NOW)[:] = False
+    assert snapshot.live(NOW).tolist() == [True]
+
+
+def test_the_next_snapshot_remembers_nothing_of_the_last() -> None:
+    """A take-down and an addition count at once, though no time has passed."""
+    catalogue = a_catalogue_with(a_stored("N1"))
+    assert catalogue.current.live(NOW).tolist() == [True]
+    catalogue.apply([a_take_down("N1"), a_stored("N2")], NOW)
+    assert catalogue.current.live(NOW).tolist() == [False, True]
+
+
+def test_readers_at_once_get_sound_masks() -> None:
+    """Threads that ask one snapshot for different times never get each other's answer."""
+    snapshot = some_turns(200).current
+    truth = {NOW + s: plainly_live(snapshot, NOW + s) for s in range(-12, 13)}
+
+    def asks(seed: int) -> bool:
+        times = random.Random(seed).choices(list(truth), k=300)
+        return all(snapshot.live(now).tolist() == truth[now] for now in times)
+
+    with ThreadPoolExecutor(4) as readers:
+        assert all(readers.map(asks, range(8)))
+
+
+def test_an_expired_article_counts_in_histories_until_its_time_to_live_ends() -> None:
+    """At the very second after expiry plus history_ttl it counts no more, merged or not."""
+    expires_at = datetime.fromtimestamp(NOW, UTC)
+    snapshot = a_catalogue_with(a_stored("N1"), a_stored("N2", expires_at=expires_at)).current
+    ids = ["N2", "nothing", "N1", "N2"]
+    assert snapshot.history_rows(ids, NOW + 9, ttl_s=10) == [1, 0, 1]
+    assert snapshot.history_rows(ids, NOW + 10, ttl_s=10) == [0]
+    assert snapshot.history_rows([], NOW, ttl_s=10) == []
 
 
 def test_each_filter_leaves_what_passes_it_and_all_together_what_passes_all() -> None:

@@ -1,0 +1,266 @@
+"""Find articles for a query: by its vector, by its words, or by both joined by their ranks.
+
+Both lists hold the best R of the rows that pass every filter. Joined, an article scores the sum of
+1 / (60 + rank) over the lists that it is on (Cormack et al., SIGIR 2009): ranks can be added where
+a cosine and a BM25 score cannot.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.text import canonical
+from service.answer import Answer, Degraded, Empty, Picked, Strategy
+from service.batching import Batcher
+from service.criteria import ANY, Criteria
+from service.diversify import Chosen, Variety, choose, offered
+from service.errors import ServiceError
+from service.orders import Ordered, best
+from service.paging import Position, remaining
+from service.ports import Clock
+from service.retrieval import Retrieval
+from service.snapshot import Snapshot
+from service.stages import Stages
+from service.words import Words
+
+FUSION = 60
+
+
+NOTHING: Ordered = np.empty(0, np.intp), np.empty(0)
+
+
+@dataclass(frozen=True, slots=True)
+class FindQuery:
+    """What is looked for, and how: `mode` is HYBRID, DENSE or BM25.
+
+    With a position it is a later page of the same walk, in the first page's order.
+    """
+
+    text: str
+    n: int = 10
+    mode: Strategy = Strategy.HYBRID
+    criteria: Criteria = ANY
+    exclude: Sequence[str] = ()
+    collapse: bool = True
+    explain: bool = False
+    timeout_s: float = 1.0
+    position: Position | None = None
+
+
+class ByVector(TypedDict):
+    """Where an article stands by its vector."""
+
+    rank: int
+    cosine: float
+
+
+class ByWords(TypedDict):
+    """Where an article stands by its words."""
+
+    rank: int
+    score: float
+
+
+class Places(TypedDict):
+    """Why an article was found: where it stands on each list, None where it is not on it."""
+
+    dense: ByVector | None
+    bm25: ByWords | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The best R rows by each way of looking, best first; None for a way not gone."""
+
+    dense: Ordered | None
+    bm25: Ordered | None
+
+    @property
+    def strategy(self) -> Strategy:
+        """Say which ways were gone."""
+        if self.dense is None:
+            return Strategy.BM25
+        return Strategy.DENSE if self.bm25 is None else Strategy.HYBRID
+
+    def joined(self, snapshot: Snapshot, k: int) -> Ordered:
+        """Return the k best rows by both ways; one alone stays as it is."""
+        if self.dense is None or self.bm25 is None:
+            return self.dense or self.bm25 or NOTHING
+        scores: defaultdict[int, float] = defaultdict(float)
+        for rows, _ in (self.dense, self.bm25):
+            for rank, row in enumerate(rows.tolist(), 1):
+                scores[row] += 1 / (FUSION + rank)
+        rows = np.fromiter(scores, np.intp, len(scores))
+        return best(snapshot, rows, np.fromiter(scores.values(), np.float64, len(scores)), k)
+
+    def places(self) -> Callable[[int], Places]:
+        """Return what says of a row where it stands."""
+        dense, bm25 = _by_row(self.dense), _by_row(self.bm25)
+
+        def places(row: int) -> Places:
+            near, worded = dense.get(row), bm25.get(row)
+            return {
+                "dense": {"rank": near[0], "cosine": near[1]} if near else None,
+                "bm25": {"rank": worded[0], "score": worded[1]} if worded else None,
+            }
+
+        return places
+
+
+class Finder:
+    """Answers from the latest snapshot, and waits for nothing but the query's vector.
+
+    `stories` says which articles tell one story.
+    """
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        batcher: Batcher,
+        retrieval: Retrieval,
+        words: Words,
+        *,
+        clock: Clock,
+        retrieved: int,
+        stories: Variety,
+    ) -> None:
+        self._snapshot = snapshot
+        self._batcher = batcher
+        self._retrieval = retrieval
+        self._words = words
+        self._clock = clock
+        self._retrieved = retrieved
+        self._stories = stories
+
+    async def find(self, query: FindQuery, stages: Stages) -> Answer:
+        """Return at most n eligible articles, best first.
+
+        Without the encoder in time a hybrid search goes by words alone and says so; a dense one
+        raises what the batcher did (DeadlineExceeded, Overloaded, NotReady).
+        """
+        vector = await self._vector(query)
+        stages.mark("encode")
+        # Pinned only now: nothing waits from here on, and the answer is as new as can be.
+        snapshot, now = self._snapshot(), self._clock()
+        ways = self._ways(snapshot, query, vector, now)
+        stages.mark("search")
+        answer = self._answer(snapshot, query, ways, now)
+        stages.mark("choose")
+        return answer
+
+    async def _vector(self, query: FindQuery) -> NDArray[np.float32] | None:
+        if query.mode == Strategy.BM25:
+            return None
+        try:
+            # Encoded as a title alone is, which is how queries were learnt.
+            text = canonical(query.text)
+            (vector,) = await self._batcher.vectors([text], timeout_s=query.timeout_s)
+        except ServiceError:
+            if query.mode == Strategy.DENSE:
+                raise
+            return None
+        return vector
+
+    def _ways(
+        self, snapshot: Snapshot, query: FindQuery, vector: NDArray[np.float32] | None, now: float
+    ) -> Ways:
+        eligible, k = snapshot.eligible(query.criteria, now), self._most(query)
+        eligible[snapshot.rows(query.exclude)] = False
+        dense, bm25 = None, None
+        if vector is not None:
+            rows = self._retrieval.rows(snapshot, vector, eligible, k)
+            # Once more in double precision, so that equal vectors tie and their ids decide.
+            cosines = (snapshot.vectors[rows].astype(np.float64) @ vector).astype(np.float32)
+            dense = best(snapshot, rows, cosines.astype(np.float64), k)
+        if query.mode != Strategy.DENSE:
+            scores = self._words.scores(snapshot, query.text)
+            rows = np.flatnonzero(eligible & (scores > 0))
+            bm25 = best(snapshot, rows, scores[rows].astype(np.float64), k)
+        return Ways(dense, bm25)
+
+    def _answer(self, snapshot: Snapshot, query: FindQuery, ways: Ways, now: float) -> Answer:
+        position, (rows, scores) = query.position, ways.joined(snapshot, self._most(query))
+        if position is not None:
+            rows, scores = _continued(snapshot, position, now, rows, scores)
+        vectors, places = snapshot.vectors.take(rows, axis=0), np.arange(len(rows))
+        offer = offered(snapshot, rows, order=places, scores=scores, vectors=vectors)
+        choice = choose(offer, query.n, self._stories if query.collapse else Variety())
+        before, why = position.shown if position else 0, ways.places() if query.explain else None
+        articles = [
+            _picked(snapshot, rows, scores, one, rank, why)
+            for rank, one in enumerate(choice.chosen, before + 1)
+        ]
+        is_without_encoder = query.mode == Strategy.HYBRID and ways.dense is None
+        return Answer(
+            articles=articles,
+            strategy=ways.strategy if articles else Strategy.NONE,
+            degraded=[Degraded.ENCODER] if is_without_encoder else [],
+            empty=None if articles else _why_empty(snapshot, query, now),
+            left=_ids(snapshot, rows[choice.left]),
+            at=position.at if position else now,
+            shown=before + len(articles),
+            activation=snapshot.activation,
+        )
+
+    def _most(self, query: FindQuery) -> int:
+        return max(self._retrieved, query.n)
+
+
+def _continued(
+    snapshot: Snapshot,
+    position: Position,
+    now: float,
+    rows: NDArray[np.intp],
+    scores: NDArray[np.float64],
+) -> Ordered:
+    """Return what is left of a walk in its order, with today's scores; 0 for what has none now."""
+    known = dict(zip(rows.tolist(), scores.tolist(), strict=True))
+    left = remaining(snapshot, position.ids, now)
+    return left, np.array([known.get(row, 0.0) for row in left.tolist()])
+
+
+def _picked(
+    snapshot: Snapshot,
+    rows: NDArray[np.intp],
+    scores: NDArray[np.float64],
+    one: Chosen,
+    rank: int,
+    why: Callable[[int], Places] | None,
+) -> Picked:
+    row, columns = int(rows[one.place]), snapshot.columns
+    return Picked(
+        facts=columns.facts[row],
+        score=float(scores[one.place]),
+        rank=rank,
+        published=None if columns.time_unknown[row] else float(columns.published[row]),
+        also=_ids(snapshot, rows[list(one.also)]),
+        reasons=why(row) if why else None,
+    )
+
+
+def _by_row(ordered: Ordered | None) -> dict[int, tuple[int, float]]:
+    if ordered is None:
+        return {}
+    pairs = zip(*(column.tolist() for column in ordered), strict=True)
+    return {row: (rank, score) for rank, (row, score) in enumerate(pairs, 1)}
+
+
+def _ids(snapshot: Snapshot, rows: NDArray[np.intp]) -> tuple[str, ...]:
+    return tuple(snapshot.columns.facts[row].id for row in rows.tolist())
+
+
+def _why_empty(snapshot: Snapshot, query: FindQuery, now: float) -> Empty:
+    if query.position is not None:
+        return Empty.END
+    if not snapshot.live(now).any():
+        return Empty.CATALOGUE
+    eligible = snapshot.eligible(query.criteria, now)
+    if not eligible.any():
+        return Empty.FILTER
+    eligible[snapshot.rows(query.exclude)] = False
+    # What is neither filtered nor excluded has none of the query's words.
+    return Empty.FILTER if eligible.any() else Empty.EXCLUDED

@@ -1,0 +1,188 @@
+"""Words: every row of a snapshot has its BM25 score at once, from an index that follows behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.adapters.bm25_words import Bm25Builder, Bm25Words
+from service.catalogue import Catalogue
+from service.lexicon import Lexicon
+from service.words import Words
+from tests.service.fakes import PATIENCE_S, a_catalogue_with, a_stored, a_take_down, until
+
+pytestmark = pytest.mark.anyio
+
+
+class CountingBuilder(Bm25Builder):
+    """Remembers over how many rows it built; `meanwhile` is called in the midst of each build."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def build(self, terms: Sequence[bytes], vocabulary: int) -> Bm25Words:
+        """Build, and note the size."""
+        self.meanwhile()
+        self.sizes.append(len(terms))
+        return super().build(terms, vocabulary)
+
+
+def titles(*numbers: int, version: int = 1) -> list[Any]:
+    """Build articles that share a word, and each have one of their own."""
+    return [
+        a_stored(f"N{i}", title=f"common own{i}", subtopic="", version=version) for i in numbers
+    ]
+
+
+class Case:
+    """A catalogue with words, and all that they are made of."""
+
+    def __init__(
+        self, executor: Executor, *stored: Any, merge_rows: int = 2_000, **options: Any
+    ) -> None:
+        self.lexicon, self.builder = Lexicon(), CountingBuilder()
+        self.catalogue: Catalogue = a_catalogue_with(
+            *stored, terms=self.lexicon.terms, merge_rows=merge_rows
+        )
+        self.words = Words(
+            lambda: self.catalogue.current,
+            self.lexicon,
+            self.builder,
+            executor,
+            **{"look_s": 0.01, "rest_s": 0.01, **options},
+        )
+
+    @property
+    def rebuilt(self) -> list[int]:
+        """Return the sizes of the indexes built, without the empty one at the start."""
+        return self.builder.sizes[1:]
+
+    def scores(self, text: str) -> NDArray[np.float32]:
+        """Score the latest snapshot."""
+        return self.words.scores(self.catalogue.current, text)
+
+    def found(self, text: str) -> list[str]:
+        """Return the ids of the current articles that have one of the words."""
+        snapshot, scores = self.catalogue.current, self.scores(text)
+        rows = np.flatnonzero(snapshot.is_current & (scores > 0))
+        return [snapshot.columns.facts[row].id for row in rows]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Rebuild in the background for the length of a block."""
+        task = asyncio.create_task(self.words.run())
+        async with asyncio.timeout(PATIENCE_S):
+            yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_an_article_is_found_as_soon_as_it_is_in_the_snapshot(executor: Executor) -> None:
+    """Before the first index, behind one, and when a change brings a new word."""
+    case = Case(executor, *titles(1, 2))
+    assert case.found("own2") == ["N2"]
+    async with case.running():
+        await until(lambda: case.rebuilt == [2])
+    case.catalogue.apply([*titles(3), a_stored("N1", title="changed", version=2)], 0.0)
+    assert (case.found("own3"), case.found("changed")) == (["N3"], ["N1"])
+    assert (case.found("own1"), case.found("common")) == ([], ["N2", "N3"])
+
+
+async def test_an_article_taken_down_is_not_found(executor: Executor) -> None:
+    """Its row is in the index, and no longer current."""
+    case = Case(executor, *titles(1, 2))
+    async with case.running():
+        await until(lambda: case.rebuilt == [2])
+    case.catalogue.apply([a_take_down("N1")], 0.0)
+    assert case.found("common") == ["N2"]
+
+
+async def test_scores_are_the_same_before_and_behind_an_index(executor: Executor) -> None:
+    """Nothing about an answer tells whether the index was there yet."""
+    case = Case(executor, *titles(*range(9)))
+    before = case.scores("common own3 unheard")
+    async with case.running():
+        await until(lambda: case.rebuilt == [9])
+    assert np.array_equal(case.scores("common own3 unheard"), before)
+
+
+async def test_the_index_is_rebuilt_when_the_tail_is_long(executor: Executor) -> None:
+    """Above 5 %: one row beyond forty is not, three are."""
+    case = Case(executor, *titles(*range(40)))
+    async with case.running():
+        await until(lambda: case.rebuilt == [40])
+        case.catalogue.apply(titles(40), 0.0)
+        await asyncio.sleep(0.1)
+        assert case.rebuilt == [40]
+        case.catalogue.apply(titles(41, 42), 0.0)
+        await until(lambda: case.rebuilt == [40, 43])
+
+
+async def test_a_large_catalogue_does_not_wait_for_so_long_a_tail(executor: Executor) -> None:
+    """Where 5 % are more rows than a tail may have, that bound counts."""
+    case = Case(executor, *titles(*range(100)), tail_rows=1)
+    async with case.running():
+        await until(lambda: case.rebuilt == [100])
+        case.catalogue.apply(titles(100, 101), 0.0)
+        await until(lambda: case.rebuilt == [100, 102])
+
+
+async def test_between_two_rebuilds_there_is_a_rest(executor: Executor) -> None:
+    """However fast articles come."""
+    case = Case(executor, *titles(1), rest_s=60.0)
+    async with case.running():
+        await until(lambda: case.rebuilt == [1])
+        case.catalogue.apply(titles(2, 3, 4), 0.0)
+        await asyncio.sleep(0.1)
+        assert case.rebuilt == [1]
+
+
+async def test_a_merge_keeps_the_index(executor: Executor) -> None:
+    """Rows that are left out take nothing with them; the scores of the others stay."""
+    case = Case(executor, *titles(*range(100)), merge_rows=3)
+    async with case.running():
+        await until(lambda: case.rebuilt == [100])
+    before = case.scores("common own50")
+    merged = case.catalogue.current.columns
+    case.catalogue.apply(titles(7, 8, 9, 100, version=2), 0.0)
+    assert case.catalogue.current.columns is not merged
+    kept = [i for i in range(100) if i not in (7, 8, 9)]
+    assert np.array_equal(case.scores("common own50")[:97], before[kept])
+    assert case.found("own9 own100 own99") == ["N99", "N9", "N100"]
+
+
+async def test_an_index_built_while_rows_were_merged_is_kept_too(executor: Executor) -> None:
+    """It was built over rows that have other numbers now."""
+    case = Case(executor, *titles(*range(30)), merge_rows=3)
+    columns, newer = case.catalogue.current.columns, titles(1, 2, 3, 30, version=2)
+    case.builder.meanwhile = lambda: case.catalogue.apply(newer, 0.0)
+    async with case.running():
+        await until(lambda: bool(case.rebuilt))
+        assert case.catalogue.current.columns is not columns
+        assert case.found("own0 own3 own30") == ["N0", "N3", "N30"]
+
+
+async def test_a_new_catalogue_starts_without_the_old_index(executor: Executor) -> None:
+    """After a gap in the change log every row is another one."""
+    case = Case(executor, *titles(1, 2))
+    async with case.running():
+        await until(lambda: case.rebuilt == [2])
+    case.catalogue.load([titles(3, 2)], 0.0)
+    assert case.found("own1 own2 own3") == ["N3", "N2"]
+
+
+async def test_a_snapshot_that_is_older_than_the_index_is_scored(executor: Executor) -> None:
+    """Rows that came later are not part of it."""
+    case = Case(executor, *titles(1, 2))
+    older = case.catalogue.current
+    case.catalogue.apply(titles(3), 0.0)
+    async with case.running():
+        await until(lambda: case.rebuilt == [3])
+    assert len(case.words.scores(older, "common")) == older.count == 2
