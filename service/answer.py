@@ -30,7 +30,6 @@ class Degraded(StrEnum):
     HISTORY_UNKNOWN = "history_unknown"
     STALE = "stale"
     ENCODER = "encoder"
-    WORDS = "words"
     CAPPED = "capped"
     CURSOR = "cursor"
 

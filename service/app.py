@@ -5,7 +5,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import faiss
 import structlog
@@ -16,6 +18,7 @@ from contract.encoder import BundleEncoder
 from contract.golden import verified_encoder
 from service import problems
 from service.adapters.bm25_words import Bm25Builder
+from service.adapters.faiss_index import FaissIndexBuilder
 from service.adapters.faiss_search import FaissSearch
 from service.adapters.stores import open_store
 from service.batching import Batcher
@@ -29,7 +32,7 @@ from service.inventory import Inventory
 from service.lexicon import Lexicon
 from service.lists import Lists
 from service.paging import Pager, SharedKey
-from service.ports import Activation
+from service.ports import Activation, Store
 from service.publish import Publisher
 from service.recommend import Limits, Recommender
 from service.retrieval import Retrieval
@@ -38,6 +41,7 @@ from service.routes.lane import Lane
 from service.running import Running
 from service.scores import Scorer
 from service.settings import Settings
+from service.snapshot import Snapshot
 from service.storage import AsyncStore
 from service.telemetry import Telemetry, configure_logging
 from service.texts import Texts
@@ -92,20 +96,12 @@ def _lifespan(
         async with AsyncExitStack() as stack:
             store = open_store(settings.store, on_rejected=telemetry.rejected)
             stack.callback(store.close)
-            store_threads = stack.enter_context(ThreadPoolExecutor(STORE_THREADS, "store"))
-            # Its own thread: writers that wait for the store must not hold up what others wrote.
-            follower_thread = stack.enter_context(ThreadPoolExecutor(1, "follower"))
-            encoder_thread = stack.enter_context(ThreadPoolExecutor(1, "encoder"))
-            words_thread = stack.enter_context(ThreadPoolExecutor(1, "words"))
+            # The follower's own: writers that wait for the store hold up nobody else's writes.
+            sizes = {"store": STORE_THREADS, "follower": 1, "encoder": 1, "words": 1}
+            pools = (ThreadPoolExecutor(size, name) for name, size in sizes.items())
+            threads = _Threads(*map(stack.enter_context, pools))
             app.state.running = service = _compose(
-                settings,
-                telemetry,
-                bundle,
-                encoder,
-                encoder_thread,
-                words_thread,
-                AsyncStore(store, store_threads),
-                AsyncStore(store, follower_thread),
+                settings, telemetry, bundle, encoder, store, threads
             )
             stack.push_async_callback(_cancel, service.jobs)
             yield
@@ -113,123 +109,114 @@ def _lifespan(
     return lifespan
 
 
+@dataclass(frozen=True)
+class _Threads:
+    """Where what blocks runs, so that the event loop never does."""
+
+    store: Executor
+    follower: Executor
+    encoder: Executor
+    words: Executor
+
+
 def _compose(
     settings: Settings,
     telemetry: Telemetry,
     bundle: Bundle,
     encoder: BundleEncoder,
-    encoder_thread: Executor,
-    words_thread: Executor,
-    store: AsyncStore,
-    followed: AsyncStore,
+    store: Store,
+    threads: _Threads,
 ) -> Running:
     """Join the parts and start the jobs that run as long as the service does."""
-    identity = {"model": bundle.model, "namespace": bundle.namespace}
-    batcher = Batcher(encoder.vectors, encoder_thread)
-    classifier = Batcher(encoder.topic_logits, encoder_thread)
     lexicon = Lexicon()
-    catalogue = Catalogue(
-        Activation(generation=0, **identity),
-        bundle.manifest.dim,
-        history_ttl_s=settings.history_ttl_h * 3_600,
-        logits=encoder.click_logits,
-        terms=lexicon.terms,
-    )
-    words = Words(lambda: catalogue.current, lexicon, Bm25Builder(), words_thread)
-    key = SharedKey(partial(store.blocking.secret, "cursor"))
-
-    def at_load() -> Activation:
-        # In the follower's thread, whenever it loads: no request waits for the key of cursors.
-        key.load()
-        return store.blocking.activate(**identity)
-
-    filler = Filler(store, catalogue, batcher, bundle.text, time.time)
+    catalogue = _catalogue(settings, bundle, encoder, lexicon)
+    words = Words(lambda: catalogue.current, lexicon, Bm25Builder(), threads.words)
+    batcher = Batcher(encoder.vectors, threads.encoder)
+    classifier = Batcher(encoder.topic_logits, threads.encoder)
+    articles = AsyncStore(store, threads.store)
+    filler = Filler(articles, catalogue, batcher, bundle.text, time.time)
+    key = SharedKey(partial(store.secret, "cursor"))
     follower = Follower(
-        followed,
+        AsyncStore(store, threads.follower),
         catalogue,
         filler,
-        activate=at_load,
+        activate=partial(_at_load, store, key, bundle),
         clock=time.time,
         telemetry=telemetry,
         poll_interval_s=settings.poll_interval_s,
         popularity_interval_s=settings.popularity_interval_s,
     )
-    retrieval = Retrieval(FaissSearch(), settings.retrieval)
-    recommender = Recommender(
-        lambda: catalogue.current,
-        Scorer(encoder.click_model),
-        retrieval,
-        Limits(
-            history=bundle.text.history,
-            history_ttl_s=settings.history_ttl_h * 3_600,
-            retrieved=settings.retrieved,
-            same_story=settings.same_story,
-            same_story_s=settings.same_story_h * 3_600,
-        ),
-        time.time,
-    )
-    publisher = Publisher(store, batcher, bundle.text, bundle.namespace, time.time)
-    embedder = Texts(
-        lambda: catalogue.current,
-        batcher,
-        classifier,
-        encoder.token_counts,
-        bundle.topics,
-        max_texts=settings.max_texts,
-    )
-    jobs = _started(
-        encoder=batcher.run(),
-        classifier=classifier.run(),
-        filler=filler.run(),
-        follower=follower.run(),
-        words=words.run(),
-    )
+    current, retrieval = (lambda: catalogue.current), Retrieval(FaissSearch(), settings.retrieval)
     return Running(
         settings=settings,
-        recommender=recommender,
-        lists=_lists(settings, catalogue, retrieval),
-        finder=_finder(settings, catalogue, retrieval, batcher, words),
-        texts=embedder,
-        inventory=Inventory(lambda: catalogue.current, store),
+        recommender=Recommender(
+            current, Scorer(encoder.click_model), retrieval, _limits(settings, bundle), time.time
+        ),
+        lists=Lists(current, retrieval, **_common(settings)),
+        finder=Finder(current, batcher, retrieval, words, **_common(settings)),
+        texts=_texts(settings, bundle, encoder, current, batcher, classifier),
+        inventory=Inventory(current, articles),
         pager=Pager(key, time.time, ttl_s=settings.page_ttl_s),
-        publisher=publisher,
+        publisher=Publisher(articles, batcher, bundle.text, bundle.namespace, time.time),
         follower=follower,
         telemetry=telemetry,
         clock=time.time,
-        jobs=jobs,
+        jobs=_started(
+            encoder=batcher.run(),
+            classifier=classifier.run(),
+            filler=filler.run(),
+            follower=follower.run(),
+            words=words.run(),
+        ),
     )
 
 
-def _lists(settings: Settings, catalogue: Catalogue, retrieval: Retrieval) -> Lists:
-    return Lists(
-        lambda: catalogue.current,
-        retrieval,
-        clock=time.time,
-        retrieved=settings.retrieved,
-        stories=_stories(settings),
-    )
-
-
-def _finder(
+def _texts(
     settings: Settings,
-    catalogue: Catalogue,
-    retrieval: Retrieval,
+    bundle: Bundle,
+    encoder: BundleEncoder,
+    current: Callable[[], Snapshot],
     batcher: Batcher,
-    words: Words,
-) -> Finder:
-    return Finder(
-        lambda: catalogue.current,
-        batcher,
-        retrieval,
-        words,
-        clock=time.time,
-        retrieved=settings.retrieved,
-        stories=_stories(settings),
+    classifier: Batcher,
+) -> Texts:
+    counts, most = encoder.token_counts, settings.max_texts
+    return Texts(current, batcher, classifier, counts, bundle.topics, max_texts=most)
+
+
+def _catalogue(
+    settings: Settings, bundle: Bundle, encoder: BundleEncoder, lexicon: Lexicon
+) -> Catalogue:
+    is_indexed = settings.retrieval == "auto"
+    return Catalogue(
+        Activation(generation=0, model=bundle.model, namespace=bundle.namespace),
+        bundle.manifest.dim,
+        history_ttl_s=settings.history_ttl_h * 3_600,
+        logits=encoder.click_logits,
+        terms=lexicon.terms,
+        indexes=FaissIndexBuilder(settings.index_rows) if is_indexed else None,
     )
 
 
-def _stories(settings: Settings) -> Variety:
-    return Variety(same_story=settings.same_story, window_s=settings.same_story_h * 3_600)
+def _at_load(store: Store, key: SharedKey, bundle: Bundle) -> Activation:
+    # In the follower's thread, whenever it loads: no request waits for the key of cursors.
+    key.load()
+    return store.activate(model=bundle.model, namespace=bundle.namespace)
+
+
+def _common(settings: Settings) -> dict[str, Any]:
+    """Return what all lists are made with."""
+    stories = Variety(same_story=settings.same_story, window_s=settings.same_story_h * 3_600)
+    return {"clock": time.time, "retrieved": settings.retrieved, "stories": stories}
+
+
+def _limits(settings: Settings, bundle: Bundle) -> Limits:
+    return Limits(
+        history=bundle.text.history,
+        history_ttl_s=settings.history_ttl_h * 3_600,
+        retrieved=settings.retrieved,
+        same_story=settings.same_story,
+        same_story_s=settings.same_story_h * 3_600,
+    )
 
 
 def _started(**jobs: Coroutine[None, None, None]) -> "tuple[asyncio.Task[None], ...]":

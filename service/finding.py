@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.text import canonical
-from service.answer import Answer, Degraded, Empty, Picked, Strategy
+from service.answer import Answer, Degraded, Empty, Picked, Strategy, ids_of
 from service.batching import Batcher
 from service.criteria import ANY, Criteria
 from service.diversify import Chosen, Variety, choose, offered
+from service.emptiness import why_empty
 from service.errors import ServiceError
 from service.orders import Ordered, best
 from service.paging import Position, remaining
@@ -199,12 +200,16 @@ class Finder:
             articles=articles,
             strategy=ways.strategy if articles else Strategy.NONE,
             degraded=[Degraded.ENCODER] if is_without_encoder else [],
-            empty=None if articles else _why_empty(snapshot, query, now),
-            left=_ids(snapshot, rows[choice.left]),
+            empty=None if articles else self._why_empty(snapshot, query, now),
+            left=ids_of(snapshot.columns, rows[choice.left]),
             at=position.at if position else now,
             shown=before + len(articles),
             activation=snapshot.activation,
         )
+
+    def _why_empty(self, snapshot: Snapshot, query: FindQuery, now: float) -> Empty:
+        otherwise = _left_out(snapshot, query, now)
+        return why_empty(snapshot, query.criteria, now, query.position, otherwise)
 
     def _most(self, query: FindQuery) -> int:
         return max(self._retrieved, query.n)
@@ -232,12 +237,12 @@ def _picked(
     why: Callable[[int], Places] | None,
 ) -> Picked:
     row, columns = int(rows[one.place]), snapshot.columns
-    return Picked(
-        facts=columns.facts[row],
+    return Picked.of(
+        columns,
+        row,
         score=float(scores[one.place]),
         rank=rank,
-        published=None if columns.time_unknown[row] else float(columns.published[row]),
-        also=_ids(snapshot, rows[list(one.also)]),
+        also=ids_of(columns, rows[list(one.also)]),
         reasons=why(row) if why else None,
     )
 
@@ -249,18 +254,8 @@ def _by_row(ordered: Ordered | None) -> dict[int, tuple[int, float]]:
     return {row: (rank, score) for rank, (row, score) in enumerate(pairs, 1)}
 
 
-def _ids(snapshot: Snapshot, rows: NDArray[np.intp]) -> tuple[str, ...]:
-    return tuple(snapshot.columns.facts[row].id for row in rows.tolist())
-
-
-def _why_empty(snapshot: Snapshot, query: FindQuery, now: float) -> Empty:
-    if query.position is not None:
-        return Empty.END
-    if not snapshot.live(now).any():
-        return Empty.CATALOGUE
+def _left_out(snapshot: Snapshot, query: FindQuery, now: float) -> Empty:
     eligible = snapshot.eligible(query.criteria, now)
-    if not eligible.any():
-        return Empty.FILTER
     eligible[snapshot.rows(query.exclude)] = False
     # What is neither filtered nor excluded has none of the query's words.
     return Empty.FILTER if eligible.any() else Empty.EXCLUDED

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.article import Mask
-from service.answer import Answer, Empty, Picked, Strategy, ids_of
+from service.answer import Answer, Picked, Strategy, ids_of
 from service.criteria import ANY, Criteria
 from service.diversify import Chosen, Variety, choose, offered
+from service.emptiness import why_empty
 from service.errors import ArticleUnknown
 from service.orders import best, clicks, newest, popular
 from service.paging import Position, remaining
@@ -123,7 +124,7 @@ class Lists:
             articles=list(_picked(snapshot, rows, scores, choice.chosen, before)),
             strategy=order.strategy(scores) if len(rows) else Strategy.NONE,
             degraded=[],
-            empty=None if len(rows) else _why_empty(snapshot, wanted, now),
+            empty=None if len(rows) else why_empty(snapshot, wanted.criteria, now, position),
             left=ids_of(snapshot.columns, rows[choice.left]),
             at=at,
             shown=before + len(choice.chosen),
@@ -138,12 +139,3 @@ def _picked(
     for rank, one in enumerate(chosen, before + 1):
         score, also = float(scores[one.place]), ids_of(columns, rows[list(one.also)])
         yield Picked.of(columns, rows[one.place], score=score, rank=rank, also=also)
-
-
-def _why_empty(snapshot: Snapshot, wanted: Wanted, now: float) -> Empty:
-    if wanted.position is not None:
-        return Empty.END
-    if not snapshot.live(now).any():
-        return Empty.CATALOGUE
-    # What the filters leave was the very article that others were to be similar to.
-    return Empty.EXCLUDED if snapshot.eligible(wanted.criteria, now).any() else Empty.FILTER

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.article import Mask
-from service.answer import Answer, Degraded, Empty, Picked, Strategy
+from service.answer import Answer, Degraded, Empty, Picked, Strategy, ids_of
 from service.criteria import ANY, Criteria
 from service.diversify import Choice, Chosen, Variety, choose, offered
+from service.emptiness import why_empty
 from service.explaining import Reasons, reasons
 from service.orders import popular
 from service.paging import Position, remaining
@@ -130,7 +131,7 @@ class Recommender:
             strategy=_strategy(reader, articles),
             degraded=_degraded(query.history, reader) + _capped(query.n, choice),
             empty=None if articles else _why_empty(snapshot, query, now),
-            left=tuple(_ids(snapshot, scored.rows[choice.left])),
+            left=ids_of(snapshot.columns, scored.rows[choice.left]),
             at=at,
             shown=before + len(articles),
             activation=snapshot.activation,
@@ -156,7 +157,7 @@ class Recommender:
         stages.mark("score")
         places = order.tolist() if explain else []
         return Ranking(
-            ids=_ids(snapshot, scored.rows[order]),
+            ids=list(ids_of(snapshot.columns, scored.rows[order])),
             scores=scored.scores[order].tolist(),
             reasons=[self._reasons(snapshot, reader, scored, Chosen(place)) for place in places],
             missing=[asked[n] for n in np.flatnonzero(~is_shown)],
@@ -222,12 +223,12 @@ class Recommender:
         explain: bool,
     ) -> Picked:
         row, columns = int(scored.rows[one.place]), snapshot.columns
-        return Picked(
-            facts=columns.facts[row],
+        return Picked.of(
+            columns,
+            row,
             score=float(scored.scores[one.place]) - one.penalty,
             rank=rank,
-            published=None if columns.time_unknown[row] else float(columns.published[row]),
-            also=tuple(_ids(snapshot, scored.rows[list(one.also)])) if one.also else (),
+            also=ids_of(columns, scored.rows[list(one.also)]) if one.also else (),
             reasons=self._reasons(snapshot, reader, scored, one) if explain else None,
         )
 
@@ -264,11 +265,6 @@ def _is_shown(snapshot: Snapshot, rows: Rows, now: float) -> Mask:
     return mask
 
 
-def _ids(snapshot: Snapshot, rows: Rows) -> list[str]:
-    facts = snapshot.columns.facts
-    return [facts[row].id for row in rows.tolist()]
-
-
 def _strategy(reader: Reader, articles: Sequence[Picked]) -> Strategy:
     if not articles:
         return Strategy.NONE
@@ -288,13 +284,7 @@ def _capped(n: int, choice: Choice) -> list[Degraded]:
 
 
 def _why_empty(snapshot: Snapshot, query: Query, now: float) -> Empty:
-    if query.position is not None:
-        return Empty.END
-    if not snapshot.live(now).any():
-        return Empty.CATALOGUE
-    passing = snapshot.eligible(query.criteria, now)
-    if not passing.any():
-        return Empty.FILTER
+    passing, otherwise = snapshot.eligible(query.criteria, now), Empty.EXCLUDED
     if query.candidates is not None and not passing[snapshot.rows(query.candidates)].any():
-        return Empty.CANDIDATES
-    return Empty.EXCLUDED
+        otherwise = Empty.CANDIDATES
+    return why_empty(snapshot, query.criteria, now, query.position, otherwise)

@@ -21,6 +21,8 @@ LOOK_S, REST_S = 1.0, 60.0
 class Words:
     """Scores rows by the words of a query; run() rebuilds the index until cancelled.
 
+    `rebuilt` counts how often it did.
+
     The index goes with the list of facts that it was built over. A merge makes a new list and
     keeps the order of what it keeps, so the index is carried over, not lost.
     """
@@ -44,6 +46,7 @@ class Words:
         self._look_s, self._rest_s = look_s, rest_s
         # Replaced whole. Of the columns the facts alone: old matrices are too large to keep.
         self._held: tuple[list[Facts], WordIndex] = ([], builder.build([], 0))
+        self.rebuilt = 0
 
     def scores(self, snapshot: Snapshot, text: str) -> NDArray[np.float32]:
         """Return the BM25 score of every row of the latest snapshot: (count,)."""
@@ -77,6 +80,7 @@ class Words:
             self._executor, self._builder.build, terms, vocabulary
         )
         self._held = snapshot.columns.facts, index
+        self.rebuilt += 1
 
 
 def _carried(known: Sequence[Facts], facts: Sequence[Facts]) -> NDArray[np.intp]:

@@ -60,8 +60,8 @@ class Case:
 
     @property
     def rebuilt(self) -> list[int]:
-        """Return the sizes of the indexes built, without the empty one at the start."""
-        return self.builder.sizes[1:]
+        """Return the sizes of the indexes taken over, without the empty one at the start."""
+        return self.builder.sizes[1 : 1 + self.words.rebuilt]
 
     def scores(self, text: str) -> NDArray[np.float32]:
         """Score the latest snapshot."""
