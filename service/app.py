@@ -64,15 +64,16 @@ def _lifespan(
         configure_logging()
         # One search per request on one thread: more would fight the other requests for the cores.
         faiss.omp_set_num_threads(1)
-        bundle, encoder = verified_encoder(settings.bundle, threads=settings.threads)
+        # A call stays on its thread: the batcher makes as many at once as there are threads.
+        bundle, encoder = verified_encoder(settings.bundle)
         async with AsyncExitStack() as stack:
             store = open_store(settings.store, on_rejected=telemetry.rejected)
             stack.callback(store.close)
             store_threads = stack.enter_context(ThreadPoolExecutor(STORE_THREADS, "store"))
             # Its own thread: writers that wait for the store must not hold up what others wrote.
             follower_thread = stack.enter_context(ThreadPoolExecutor(1, "follower"))
-            encoder_thread = stack.enter_context(ThreadPoolExecutor(1, "encoder"))
-            batcher = Batcher(encoder, encoder_thread)
+            encoder_threads = stack.enter_context(ThreadPoolExecutor(settings.threads, "encoder"))
+            batcher = Batcher(encoder, encoder_threads, workers=settings.threads)
             app.state.running = service = _compose(
                 settings,
                 telemetry,
