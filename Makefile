@@ -8,10 +8,10 @@ STORE ?= sqlite:///var/newsbert.sqlite
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check format bench train-sample train-bundle results clean
+.PHONY: help run test test-all check format bench bench-encoder test-avx2 train-sample train-bundle results clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/installed-service: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,6 +36,9 @@ test: check ## install everything, check and test it; Redis tests on a real redi
 test-all: check ## test, more kills, Redis Cluster (up to an hour)
 	@$(BIN)/python -m pytest
 
+test-avx2: $(VENV)/installed-all ## the bundle on an emulated processor without AVX-512 (needs qemu-user-static)
+	@$(BIN)/python -m pytest tests/contract/test_avx2.py
+
 check: $(VENV)/installed-all ## formatting, lint, types, import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -49,9 +52,13 @@ format: $(VENV)/installed-all ## format and mend what can be mended
 
 bench: $(VENV)/installed-all ## measure and write benchmarks/results/ (needs wrk; TEACHER=DIR_OR_HUB_ID DATA=DIR)
 	@$(BIN)/python -m benchmarks.service
-	@$(BIN)/python -m benchmarks.encoder $(if $(TEACHER),--teacher $(TEACHER)) $(if $(DATA),--texts $(DATA)/mind/train/news.tsv)
+	@$(MAKE) --no-print-directory bench-encoder
 	@$(BIN)/python -m benchmarks.reading
 	@$(if $(and $(TEACHER),$(DATA)),$(BIN)/python -m benchmarks.training --teacher $(TEACHER) --data $(DATA),echo "benchmarks.training needs TEACHER and DATA: left out")
+
+bench-encoder: $(VENV)/installed-all ## encoders beside public packages, on a quiet machine (TEACHER=DIR_OR_HUB_ID DATA=DIR CHECKPOINT=DIR)
+	@$(BIN)/python -m benchmarks.encoder $(if $(TEACHER),--teacher $(TEACHER)) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \
+	  $(if $(DATA),--texts $(DATA)/mind/train/news.tsv --texts $(DATA)/mind/dev/news.tsv)
 
 train-sample: $(VENV)/installed-all ## a quick model from samples/ alone, exported to var/sample-bundle
 	@$(BIN)/newsbert train --config training/configs/sample.toml --train samples/mind/train --dev samples/mind/dev --out runs/sample --resume

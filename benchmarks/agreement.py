@@ -1,6 +1,8 @@
 """How far two encoders of the same texts agree, whatever their widths."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -8,6 +10,14 @@ from benchmarks.comparison import DIGITS, BenchmarkError
 from contract.article import Vectors
 
 NEIGHBOURS = 10
+
+
+class Encoder(Protocol):
+    """Texts to vectors."""
+
+    def vectors(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts: (N,) -> (N, D), unit length."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,11 @@ def check_vectors(name: str, vectors: Vectors, count: int) -> None:
     worst = np.abs(np.linalg.norm(vectors, axis=1) - 1).max()
     if worst > 1e-3:
         raise BenchmarkError(f"{name}: a length is {worst:.2g} off 1")
+
+
+def cosines(a: Vectors, b: Vectors) -> Vectors:
+    """Return the cosine of each unit vector with its counterpart: (N, D), (N, D) -> (N,)."""
+    return np.asarray((a * b).sum(axis=1))
 
 
 def agreement(a: Vectors, b: Vectors) -> Agreement:

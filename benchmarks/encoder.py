@@ -1,154 +1,277 @@
-"""How many articles a second the shipped student encodes, beside its teacher in PyTorch."""
+"""How many articles a second the student encodes, beside its teacher and the public packages."""
 
-import os
+import json
+import signal
 import sys
-import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
-import numpy as np
 
-from benchmarks.agreement import Agreement, agreement, check_vectors
-from benchmarks.comparison import DIGITS, BenchmarkError, Spread, interleaved, ratios
+from benchmarks.agreement import agreement
+from benchmarks.ceiling import int8_ceiling
+from benchmarks.comparison import BenchmarkError, Spread
+from benchmarks.cpu import busy_cores
+from benchmarks.encoder_goals import ceiling_shares, goals, speeds_of, text_lines
+from benchmarks.encoder_legs import OURS, YARDSTICK, LineUp, Material, is_of, line_up
+from benchmarks.encoder_plot import draw
+from benchmarks.encoder_profile import profile
+from benchmarks.encoder_rounds import (
+    CHECKED,
+    LOGS,
+    Answers,
+    Team,
+    check_answers,
+    team,
+    time_alone,
+    time_orders,
+    time_rounds,
+)
+from benchmarks.encoder_texts import distinct_texts, headline, parts
+from benchmarks.peers import ENVIRONMENTS, PEERS, WORKER, Peer, working
 from benchmarks.results import FOLDER, ROOT, write_result
-from benchmarks.teacher import TorchTeacher
 from contract.article import Vectors
 from contract.bundle import Bundle, open_bundle
 from contract.bundle_errors import BundleError
-from contract.encoder import BundleEncoder
 from contract.mind import MindError
-from service.articles import ArticleFileError, read_articles
+from contract.verification import size_of
+from service.articles import ArticleFileError
+from training.checkpoint import load_student
+from training.errors import TrainingError
+from training.teacher import short_name
 
 TEACHER = "sentence-transformers/all-MiniLM-L6-v2"
-# Two unrelated spaces over 1,000 texts share about 1 % of their nearest ten and do not correlate.
-FLOOR = 0.5
-COMPARED = 1_000
-SEED = 5
-PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "numpy")
-
-
-class Encoder(Protocol):
-    """Texts to vectors."""
-
-    def vectors(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts: (N,) -> (N, D), unit length."""
-        ...
+CHECKPOINT = ROOT / "runs" / "bundle"
+PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "onnxruntime", "numpy")
+STARTS = 3
+PROFILED = MEMORY_TEXTS = ORDERED = 2_000
+# How many cores others may use at the start.
+QUIET = 0.2
+DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
+Figures = dict[str, Any]
 
 
 @click.command()
-@click.option("--bundle", type=click.Path(path_type=Path), default=ROOT / "bundles" / "newsbert")
+@click.option("--bundle", type=DIRECTORY, default=ROOT / "bundles" / "newsbert")
+@click.option("--bundle-1", type=DIRECTORY, help="One of one layer; else cut for timing.")
+@click.option("--bundle-3", type=DIRECTORY, help="One of three layers; else cut for timing.")
+@click.option(
+    "--checkpoint",
+    type=DIRECTORY,
+    show_default="runs/bundle where the bundle comes from it",
+    help="What the bundle was exported from; without one the peers' student is cut for timing.",
+)
 @click.option("--teacher", default=TEACHER, envvar="NEWSBERT_TEACHER", help="Hub id or folder.")
 @click.option(
     "--texts",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    default=ROOT / "samples" / "articles.jsonl",
-    help="Articles to encode: news.tsv or .jsonl.",
+    multiple=True,
+    default=(ROOT / "samples" / "articles.jsonl",),
+    help="Articles to encode: news.tsv or .jsonl; may be given again.",
 )
-@click.option("--count", default=2_000, show_default=True, help="At most so many articles.")
-@click.option("--rounds", default=5, show_default=True, help="Legs of each encoder.")
+@click.option("--count", type=int, help="At most so many articles; else all.")
+@click.option("--peers", default=",".join(PEERS), show_default=True, help="Or none.")
+@click.option("--rounds", default=6, show_default=True, help="Rounds of each number of threads.")
 @click.option("--threads", multiple=True, default=(1, 2), show_default=True, type=int)
-@click.option("--floor", default=FLOOR, show_default=True, help="Least agreement of the two.")
+@click.option("--busy", is_flag=True, help="Measure even where others keep the machine busy.")
 @click.option("--out", type=click.Path(path_type=Path), default=FOLDER)
-def main(
-    *,
-    bundle: Path,
-    teacher: str,
-    texts: Path,
-    count: int,
-    rounds: int,
-    threads: tuple[int, ...],
-    floor: float,
-    out: Path,
-) -> None:
-    """Compare student and teacher on the same texts, in turns, answers checked first.
+def main(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
+    """Check every encoder's answers, then time all of them on the same texts in turns.
 
     Example: python -m benchmarks.encoder --teacher FOLDER --texts news.tsv
     """
-    # Both tokenise on one thread; what is compared is the rest.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     try:
-        opened = open_bundle(bundle)
-        chosen = choose_texts(opened, texts, count)
-        measured = [measure(opened, teacher, chosen, n, rounds, floor) for n in threads]
-    except (BenchmarkError, BundleError, MindError, ArticleFileError) as error:
+        file = run(Settings(**given))
+    except (BenchmarkError, BundleError, MindError, ArticleFileError, TrainingError) as error:
         click.echo(f"benchmarks.encoder: {error}", err=True)
         sys.exit(2)
-    file = write_result(
-        "encoder",
-        figures={f"threads_{n}": m["figures"] for n, m in zip(threads, measured, strict=True)},
-        runs=[run for m in measured for run in m["runs"]],
-        settings={
-            "model": opened.model,
-            "teacher": measured[0]["teacher"],
-            "texts": f"{texts.parent.name}/{texts.name}",
-            "count": len(chosen),
-            "max_tokens": opened.text.max_tokens,
-            "rounds": rounds,
-            "floor": floor,
-        },
-        pinning=f"cores {sorted(os.sched_getaffinity(0))}",
-        packages=PACKAGES,
-        folder=out,
-    )
     click.echo(f"written to {file.name}")
 
 
-def choose_texts(bundle: Bundle, file: Path, count: int) -> list[str]:
-    """Return the texts of at most `count` articles, drawn with a fixed seed, none twice."""
-    articles = read_articles(file, datetime.now(UTC))
-    texts = sorted({bundle.text.text(article) for article in articles} - {""})
-    order = np.random.default_rng(SEED).permutation(len(texts))[:count]
-    return [texts[i] for i in order]
+@dataclass(frozen=True)
+class Settings:
+    """The command's options."""
+
+    bundle: Path
+    bundle_1: Path | None
+    bundle_3: Path | None
+    checkpoint: Path | None
+    teacher: str
+    texts: tuple[Path, ...]
+    count: int | None
+    peers: str
+    rounds: int
+    threads: tuple[int, ...]
+    busy: bool
+    out: Path
+
+    @property
+    def chosen_peers(self) -> list[str]:
+        """Return the packages to run; an unknown name raises BenchmarkError."""
+        names = [name for name in self.peers.split(",") if name not in ("", "none")]
+        for name in sorted({*names} - {*PEERS}):
+            raise BenchmarkError(f"--peers {name}: only {', '.join(PEERS)}, or none")
+        return names
+
+    @property
+    def given(self) -> dict[int, Path]:
+        """Return the bundles that need not be cut, by their layers."""
+        places = {1: self.bundle_1, 3: self.bundle_3}
+        return {layers: place for layers, place in places.items() if place is not None}
+
+
+def run(settings: Settings) -> Path:
+    """Make the legs, measure them, write the result and its picture."""
+    peers = settings.chosen_peers
+    if 1 not in settings.threads:
+        raise BenchmarkError("--threads 1 is what the goals are about")
+    if not settings.busy and busy_cores() > QUIET:
+        raise BenchmarkError("others keep the machine busy; --busy measures all the same")
+    bundle = open_bundle(settings.bundle)
+    settings = replace(settings, checkpoint=settings.checkpoint or checkpoint_of(bundle))
+    texts = distinct_texts(bundle.text, settings.texts, settings.count)
+    if len(texts) < settings.rounds * len(settings.threads):
+        raise BenchmarkError(f"{len(texts)} texts are fewer than there are rounds")
+    lined = line_up(
+        Material(
+            bundle=bundle,
+            place=settings.bundle.resolve(),
+            teacher=settings.teacher,
+            checkpoint=settings.checkpoint,
+            given=settings.given,
+            folder=ENVIRONMENTS / "weights",
+        )
+    )
+    figures, runs, answers = measure(settings, lined, texts, peers)
+    figures |= process_figures(lined, texts)
+    figures |= ceiling_figures(bundle, texts, lined, figures["threads_1"]["legs"])
+    sizes = {leg.name: size_of(open_bundle(leg.folder)) for leg in lined.legs if leg.is_ours}
+    figures |= {
+        "answers": {name: found.as_dict() for name, found in answers.items()},
+        "not_run": lined.not_run,
+        "goals": goals(figures, lined.legs, answers, sizes),
+    }
+    for line in text_lines(figures):
+        click.echo(line)
+    families = {leg.name: leg.family for leg in lined.legs}
+    settings.out.mkdir(parents=True, exist_ok=True)
+    draw(figures, families, settings.out / "encoder.png")
+    return write(settings, bundle, figures, runs, texts=len(texts))
+
+
+def checkpoint_of(bundle: Bundle) -> Path | None:
+    """Return the checkpoint that `make train-bundle` leaves, unless the bundle is another one's."""
+    if not CHECKPOINT.is_dir():
+        return None
+    return CHECKPOINT if is_of(bundle, load_student(CHECKPOINT)) else None
 
 
 def measure(
-    bundle: Bundle, teacher: str, texts: Sequence[str], threads: int, rounds: int, floor: float
-) -> dict[str, Any]:
-    """Check the answers, then time the encoders in turns; return figures and runs."""
-    torch_teacher = TorchTeacher(teacher, max_tokens=bundle.text.max_tokens, threads=threads)
-    student = BundleEncoder(bundle, threads=threads)
-    encoders: dict[str, Encoder] = {"student": student, "teacher": torch_teacher}
-    agreed = checked(encoders, texts, floor)
-    timed = interleaved(
-        rounds, {name: partial(articles_per_s, e, texts) for name, e in encoders.items()}
-    )
-    ratio = Spread.of(ratios(timed, "student", "teacher"))
-    speeds = {name: Spread.of([one[name] for one in timed]) for name in encoders}
-    for name, speed in speeds.items():
-        click.echo(f"{threads} thread(s) {name:8} {speed} articles/s")
-    click.echo(f"{threads} thread(s) ratio    {ratio}")
+    settings: Settings, lined: LineUp, texts: Sequence[str], peers: Sequence[str]
+) -> tuple[Figures, list[Figures], dict[str, Answers]]:
+    """Check the answers, then time rounds for each number of threads, and single texts on one."""
+    references = {
+        name: encoder.vectors(texts[:CHECKED]) for name, encoder in lined.references.items()
+    }
+    figures: Figures = {}
+    runs: list[Figures] = []
+    answers: dict[str, Answers] = {}
+    dealt = parts(texts, settings.rounds * len(settings.threads))
+    for turn, threads in enumerate(settings.threads):
+        with TemporaryDirectory() as folder, team(lined, threads, peers, Path(folder)) as together:
+            click.echo(f"{threads} thread(s): {len(together.legs)} legs")
+            if threads == 1:
+                answers, vectors = check_answers(together, texts, references)
+                figures["agreement"] = agreement_figures(vectors)
+            rounds = time_rounds(together, dealt[turn * settings.rounds :][: settings.rounds])
+            figures[f"threads_{threads}"] = speeds_of(rounds)
+            runs += [{"threads": threads, "legs": one} for one in rounds]
+            if threads == 1:
+                figures["alone"] = alone_figures(together, settings.texts, texts)
+                figures["order"] = time_orders(together, texts[:ORDERED])
+    return figures, runs, answers
+
+
+def agreement_figures(vectors: Mapping[str, Vectors]) -> dict[str, float]:
+    """Return how far student and teacher agree on which texts are alike."""
+    if YARDSTICK not in vectors:
+        return {}
+    return agreement(vectors[OURS], vectors[YARDSTICK]).as_dict()
+
+
+def alone_figures(together: Team, files: Sequence[Path], texts: Sequence[str]) -> Figures:
+    """Time a headline alone, and a text that fills every token position."""
+    longest = max(texts, key=len)
     return {
-        "figures": {
-            **{f"{name}_articles_per_s": speed.as_dict() for name, speed in speeds.items()},
-            "ratio": ratio.as_dict(),
-            "agreement": agreed.as_dict(),
-        },
-        "runs": [{"threads": threads, **one} for one in timed],
-        "teacher": torch_teacher.description,
+        "headline": time_alone(together, headline(files)),
+        "longest": time_alone(together, longest),
     }
 
 
-def checked(encoders: dict[str, Encoder], texts: Sequence[str], floor: float) -> Agreement:
-    """Encode everything once, which also warms up; raise BenchmarkError for a wrong answer."""
-    vectors = {name: encoder.vectors(texts) for name, encoder in encoders.items()}
-    for name, found in vectors.items():
-        check_vectors(name, found, len(texts))
-    agreed = agreement(vectors["student"][:COMPARED], vectors["teacher"][:COMPARED])
-    if min(agreed.top10_overlap, agreed.correlation) < floor:
-        raise BenchmarkError(f"the encoders do not agree: {agreed} is below {floor}")
-    return agreed
+def process_figures(lined: LineUp, texts: Sequence[str]) -> Figures:
+    """Start a fresh encoder some times: seconds to the first vector, memory after 2,000 texts."""
+    leg = next(leg for leg in lined.legs if leg.name == OURS)
+    command = [sys.executable, "-P", str(WORKER), leg.spec(1)]
+    seconds, megabytes = [], []
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "texts.json"
+        file.write_text(json.dumps(list(texts[:MEMORY_TEXTS])), "utf-8")
+        for _ in range(STARTS):
+            with working(f"{OURS}-alone", command, threads=1, logs=LOGS) as worker:
+                seconds.append(worker.ready_s)
+                megabytes.append(worker.ask({"encode": str(file)})["peak_mb"])
+    load = Spread.of(seconds).as_dict()
+    return {"process": {"load_s": load, "peak_mb": round(max(megabytes), 1)}}
 
 
-def articles_per_s(encoder: Encoder, texts: Sequence[str]) -> float:
-    """Time one pass over all texts, tokenising included."""
-    started = time.perf_counter()
-    encoder.vectors(texts)
-    return round(len(texts) / (time.perf_counter() - started), DIGITS)
+def ceiling_figures(
+    bundle: Bundle, texts: Sequence[str], lined: LineUp, legs: Mapping[str, Figures]
+) -> Figures:
+    """Return the machine's int8 ceiling, ours beside it, and where the rest of the time goes."""
+    profiled = profile(bundle, texts[:PROFILED])
+    ceiling = int8_ceiling()
+    if lined.architecture is not None:
+        tokens = profiled["tokens_per_text"]
+        ceiling["shares"] = ceiling_shares(legs, lined.architecture, ceiling, tokens)
+    return {"profile": profiled, "ceiling": ceiling}
+
+
+def write(
+    settings: Settings, bundle: Bundle, figures: Figures, runs: Sequence[Figures], *, texts: int
+) -> Path:
+    """Write the result file."""
+    is_cut = settings.checkpoint is None
+    return write_result(
+        "encoder",
+        figures=figures,
+        runs=runs,
+        settings={
+            "model": bundle.model,
+            "teacher": short_name(settings.teacher),
+            "student_weights": "cut for timing" if is_cut else "the bundle's checkpoint",
+            "cut_for_timing": [f"ours-{n}" for n in (1, 3) if n not in settings.given],
+            "texts": [f"{file.parent.name}/{file.name}" for file in settings.texts],
+            "count": texts,
+            "max_tokens": bundle.text.max_tokens,
+            "rounds": settings.rounds,
+            "busy": settings.busy,
+            "peers": {name: peer_facts(PEERS[name]) for name in settings.chosen_peers},
+        },
+        pinning="each leg on the first core, two threads on the first two",
+        packages=PACKAGES,
+        folder=settings.out,
+    )
+
+
+def peer_facts(peer: Peer) -> dict[str, Any]:
+    """Return what was installed for a package."""
+    return {"pins": peer.pins(), "note": peer.note}
 
 
 if __name__ == "__main__":
+    # Workers that wait are stopped and would outlive a parent that ends without a word.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     main()

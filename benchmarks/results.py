@@ -46,6 +46,15 @@ def write_result(
     return target
 
 
+def read_figures(name: str, folder: Path = FOLDER) -> dict[str, Any]:
+    """Return the figures of an earlier run, none where there was none."""
+    target = folder / f"{name}.json"
+    if not target.is_file():
+        return {}
+    figures: dict[str, Any] = json.loads(target.read_text("utf-8"))["figures"]
+    return figures
+
+
 def command_line(name: str, arguments: Sequence[str]) -> str:
     """Return the command without this machine's folders: of an absolute path, only its name."""
     words = [Path(word).name if word.startswith("/") else word for word in arguments]

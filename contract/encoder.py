@@ -1,7 +1,8 @@
 """Run a bundle's graphs on ONNX Runtime, which is imported only when an encoder is built."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,14 @@ from contract.tokens import TextTokenizer, pad
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-# One batch holds at most so many token positions: large enough to keep the cores busy, small
-# enough to stay in cache.
-TOKENS_PER_BATCH = 1_024
+Positions: TypeAlias = NDArray[np.intp]
+
+# One batch holds at most so many token positions: a few texts, whose activations stay in cache.
+TOKENS_PER_BATCH = 256
+# A call is cut into so many chunks that its threads end at nearly the same time; but small chunks
+# need more padding, and large ones more memory.
+CHUNKS = 16
+TEXTS_PER_CHUNK = (64, 256)
 
 # Articles of one look at the user encoder, and how far its mean may be off ours.
 LOGITS_PER_BATCH, MEAN_TOLERANCE = 512, 1e-5
@@ -26,17 +32,21 @@ LOGITS_PER_BATCH, MEAN_TOLERANCE = 512, 1e-5
 class BundleEncoder:
     """Texts to vectors and topic logits, histories to user vectors, with a bundle's graphs.
 
-    Texts are sorted by length and batched by tokens, so the cost does not depend on the order in
-    which they arrive; results come in the order of the input. Safe to call from several threads.
+    Texts are put together by length, in chunks and in each chunk in batches, so the cost does not
+    depend on the order in which they arrive; results come in the order of the input, the same for
+    any number of threads. Each thread takes one chunk at a time, so one tokenises while another
+    encodes; a call of one chunk stays on the caller's thread, other threads end with the call. Safe
+    to call from several threads.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
         self.click_model = ClickModel.from_json(bundle.file(CLICK_MODEL))
+        self._threads = threads
         self._tokenizer = TextTokenizer(bundle.file(TOKENIZER), bundle.text.max_tokens)
         with refusing(GraphMalformed, NEWS_ENCODER):
-            self._news = open_session(bundle.file(NEWS_ENCODER), threads)
+            self._news = open_session(bundle.file(NEWS_ENCODER))
         with refusing(GraphMalformed, USER_ENCODER):
-            self._user = open_session(bundle.file(USER_ENCODER), threads)
+            self._user = open_session(bundle.file(USER_ENCODER))
         self._dim = bundle.manifest.dim
         self._topics = bundle.manifest.topics
 
@@ -90,16 +100,39 @@ class BundleEncoder:
             raise GraphFailed(USER_ENCODER, "a user vector is no weighted mean of the history")
 
     def _run(self, output: str, texts: Sequence[str], width: int) -> Vectors:
-        rows = self._tokenizer.rows(texts)
-        result = np.empty((len(rows), width), dtype=np.float32)  # (N, width)
-        for batch in by_length([len(row) for row in rows], TOKENS_PER_BATCH):
-            tokens = pad([rows[i] for i in batch], self._tokenizer.pad_id)
-            feeds = {"ids": tokens.ids, "mask": tokens.mask}
-            result[batch] = self._news.run([output], feeds)[0]
+        result = np.empty((len(texts), width), dtype=np.float32)  # (N, width)
+
+        def encode(chunk: Positions) -> None:
+            rows = self._tokenizer.rows([texts[i] for i in chunk])
+            batches = by_length([len(row) for row in rows], TOKENS_PER_BATCH)
+            # Nothing else between two runs: each leaves the caches cold for what follows it.
+            padded = [pad([rows[i] for i in batch], self._tokenizer.pad_id) for batch in batches]
+            parts = [
+                self._news.run([output], {"ids": tokens.ids, "mask": tokens.mask})[0]
+                for tokens in padded
+            ]
+            result[chunk[np.concatenate(batches)]] = np.concatenate(parts)
+
+        for_each(by_characters(texts), encode, self._threads)
         return result
 
 
-def by_length(lengths: Sequence[int], tokens_per_batch: int) -> list[NDArray[np.intp]]:
+def by_characters(texts: Sequence[str]) -> list[Positions]:
+    """Group positions of texts with similarly many characters in chunks, longest first.
+
+    The same texts give the same groups, in whatever order they come.
+    """
+
+    def length(position: int) -> tuple[int, str]:
+        return len(texts[position]), texts[position]
+
+    order = np.array(sorted(range(len(texts)), key=length, reverse=True), dtype=np.intp)
+    smallest, largest = TEXTS_PER_CHUNK
+    size = min(max(len(texts) // CHUNKS, smallest), largest)
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def by_length(lengths: Sequence[int], tokens_per_batch: int) -> list[Positions]:
     """Group positions of similar length so that longest x count stays within the budget."""
     order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable")
     batches, start = [], 0
@@ -111,15 +144,32 @@ def by_length(lengths: Sequence[int], tokens_per_batch: int) -> list[NDArray[np.
     return batches
 
 
-def open_session(graph: bytes, threads: int) -> "InferenceSession":
-    """Open a graph on the CPU: fixed threads that never spin while idle, no growing arena."""
+def for_each(pieces: Sequence[Positions], work: Callable[[Positions], None], threads: int) -> None:
+    """Do each piece of work, on threads that end with the call.
+
+    The first error is raised once what has begun is done; what has not begun is left out.
+    """
+    if min(threads, len(pieces)) < 2:
+        for piece in pieces:
+            work(piece)
+        return
+    with ThreadPoolExecutor(min(threads, len(pieces)), "encoder") as pool:
+        for _ in pool.map(work, pieces):
+            pass
+
+
+def open_session(graph: bytes) -> "InferenceSession":
+    """Open a graph on the CPU; on one thread, a run stays on its caller's.
+
+    Memory is kept from run to run, where each would fetch its own anew, page by page; it stays
+    small because batches do.
+    """
     import onnxruntime as ort
 
     options: Any = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = True
     # What goes wrong is raised; neither a log line nor a second try beside it.
     options.log_severity_level = 4
     providers = ["CPUExecutionProvider"]

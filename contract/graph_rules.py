@@ -18,9 +18,9 @@ Axes: TypeAlias = tuple[int | str, ...]
 OPERATORS: Mapping[str, frozenset[str]] = {
     "": frozenset({
         "Add", "Cast", "CumSum", "Div", "Equal", "Expand", "Gather", "Gelu",
-        "InstanceNormalization", "MatMul", "Max", "Mul", "Neg", "Not", "QuantizeLinear",
-        "ReduceL2", "ReduceMax", "ReduceMin", "ReduceSum", "Relu", "Shape", "Sigmoid", "Slice",
-        "Softmax", "Squeeze", "Sub", "Tanh", "Unsqueeze", "Where",
+        "InstanceNormalization", "LayerNormalization", "MatMul", "Max", "Mul", "Neg", "Not",
+        "QuantizeLinear", "ReduceL2", "ReduceMax", "ReduceMin", "ReduceSum", "Relu", "Shape",
+        "Sigmoid", "Slice", "Softmax", "Squeeze", "Sub", "Tanh", "Unsqueeze", "Where",
     }),
     "com.microsoft": frozenset({"MatMulIntegerToFloat", "MultiHeadAttention"}),
 }  # fmt: skip

@@ -21,7 +21,7 @@ def batch_cosine(graph: bytes, rows: Rows, *, pad_id: int, max_tokens: int) -> f
     `rows` are token ids. Each text is encoded alone, among its neighbours, among strangers, and
     padded to the longest text that the graph takes.
     """
-    session = open_session(graph, threads=1)
+    session = open_session(graph)
 
     def encode(order: Sequence[int], *, size: int, length: int = 0) -> Vectors:
         parts = []

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from contract.bundle import Bundle
+    from export.package import Scheme
     from export.parity import ParityReport
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -21,6 +22,7 @@ PATH = click.Path(file_okay=False, path_type=Path)
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "mind" / "dev"
 COLUMNS = ("AUC", "MRR", "nDCG@5", "nDCG@10", "mean cosine", "texts/s", "MB")
 BUNDLE, SENTENCES = "bundle", "sentence-transformers"
+STATIC, ROW = "static", "row"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -51,11 +53,27 @@ def option(name: str, *names: str, env: str, **settings: Any) -> Callable[[F], F
     type=FOLDER,
     default=SAMPLES,
     show_default="samples/mind/dev",
-    help="MIND folder whose texts may be in the bundle: its golden answers are recorded from it.",
+    help="MIND folder whose texts may be in the bundle: its golden answers are recorded from it, "
+    "and static scales calibrated on it.",
+)
+@option(
+    "--scheme",
+    env="SCHEME",
+    type=click.Choice([STATIC, ROW]),
+    default=STATIC,
+    show_default=True,
+    help="Scales of a bundle's int8 activations: constants, or one for each token as it comes.",
 )
 @click.pass_context
 def export(
-    context: click.Context, *, checkpoint: Path, to: str, dev: Path | None, out: Path, samples: Path
+    context: click.Context,
+    *,
+    checkpoint: Path,
+    to: str,
+    dev: Path | None,
+    out: Path,
+    samples: Path,
+    scheme: Scheme,
 ) -> None:
     """Turn a checkpoint into a verified int8 bundle, or a sentence-transformers folder.
 
@@ -68,17 +86,17 @@ def export(
         return
     if dev is None:
         raise click.MissingParameter(ctx=context, param_hint="--dev", param_type="option")
-    _report_failures(_write_bundle, checkpoint, dev, out, samples)
+    _report_failures(_write_bundle, checkpoint, dev, out, samples, scheme)
 
 
 def _refuse_measuring(context: click.Context) -> None:
     # What the environment says is for every command alike; what is typed is meant.
-    for name in ("dev", "samples"):
+    for name in ("dev", "samples", "scheme"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} is for a bundle: --to {SENTENCES} takes none")
 
 
-def _report_failures(write: Callable[..., None], *arguments: Path) -> None:
+def _report_failures(write: Callable[..., None], *arguments: object) -> None:
     from export.errors import ExportError
     from training.errors import TrainingError
 
@@ -89,7 +107,7 @@ def _report_failures(write: Callable[..., None], *arguments: Path) -> None:
         sys.exit(1)
 
 
-def _write_bundle(checkpoint: Path, dev: Path, out: Path, samples: Path) -> None:
+def _write_bundle(checkpoint: Path, dev: Path, out: Path, samples: Path, scheme: Scheme) -> None:
     # torch and transformers take seconds to import: not before the arguments are known to be right.
     from contract.mind import read_folder
     from export.model_card import at_training
@@ -98,7 +116,7 @@ def _write_bundle(checkpoint: Path, dev: Path, out: Path, samples: Path) -> None
 
     loaded = load_student(checkpoint)
     bundle, parity = export_bundle(
-        loaded, dev=read_folder(dev), samples=read_folder(samples), target=out
+        loaded, dev=read_folder(dev), samples=read_folder(samples), target=out, scheme=scheme
     )
     _show(bundle, parity, at_training(loaded, "teacher").get("recommendation"))
     click.echo(f"bundle: {out}  model {bundle.model}  namespace {bundle.namespace}")
@@ -141,5 +159,6 @@ def _show(bundle: Bundle, parity: ParityReport, teacher: dict[str, Any] | None) 
     size = sum(map(len, bundle.files.values())) / 1e6
     click.echo(
         f"{parity.torch.impressions:,} impressions, {parity.texts:,} texts, graphs on one thread; "
-        f"alone and in any batch: cosine at least {parity.batch_cosine:.6f}; bundle {size:.1f} MB"
+        f"alone and in any batch: cosine at least {parity.batch_cosine:.6f}; on hard texts: "
+        f"{parity.hard_cosine:.4f}; bundle {size:.1f} MB"
     )

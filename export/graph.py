@@ -11,14 +11,19 @@ from onnx import TensorProto
 
 from export.errors import UnsupportedModel
 from export.nodes import Nodes
-from export.parameters import Array, Layer, Linear, NewsParameters, Norm, Pooling
-from export.precision import Float32, Precision
+from export.parameters import Layer, NewsParameters, Norm, Pooling
+from export.precision import Precision
 
 # torch.finfo(float32).min, which the torch pooling uses too.
 LOWEST = float(np.finfo(np.float32).min)
 # Below this length torch.nn.functional.normalize divides by it instead.
 MIN_LENGTH = 1e-12
 TANH_GELUS = frozenset({"gelu_new", "gelu_fast", "gelu_pytorch_tanh"})
+# No activation gives less: its minimum, rounded down.
+LOWEST_ACTIVE = {
+    "relu": 0.0, "silu": -0.2785, "swish": -0.2785, "gelu": -0.16998,
+    **dict.fromkeys(TANH_GELUS, -0.17005),
+}  # fmt: skip
 TEXT_SHAPE = ("batch", "length")
 
 
@@ -28,25 +33,24 @@ def news_encoder_graph(parameters: NewsParameters, precision: Precision) -> byte
     nodes = body.nodes
     is_token = nodes.add("Cast", "mask", to=TensorProto.BOOL)
     pooled = _pool(nodes, parameters.pooling, body.states(), is_token, precision=precision)
-    # Per text, not per token: these two cost nothing in float32, and ranks depend on them most.
-    vector = _dense(nodes, Float32(), pooled, parameters.dense)
+    vector = precision.per_text(nodes, pooled, parameters.dense)
     _unit_length(nodes, vector, out="vector")
-    _dense(nodes, Float32(), pooled, parameters.topics, out="topic_logits")
+    precision.per_text(nodes, pooled, parameters.topics, out="topic_logits")
     return nodes.to_bytes(
         "news_encoder",
         inputs={"ids": ("int64", TEXT_SHAPE), "mask": ("int64", TEXT_SHAPE)},
         outputs={
-            "vector": ("float32", ("batch", len(parameters.dense.bias))),
-            "topic_logits": ("float32", ("batch", len(parameters.topics.bias))),
+            "vector": ("float32", ("batch", len(parameters.dense.weight))),
+            "topic_logits": ("float32", ("batch", len(parameters.topics.weight))),
         },
     )
 
 
-def user_encoder_graph(pooling: Pooling) -> bytes:
+def user_encoder_graph(pooling: Pooling, precision: Precision) -> bytes:
     """Build history (B, H, D), mask (B, H) bool -> user (B, D); no click at all gives zeros."""
     nodes = Nodes()
     dim = pooling.projection.weight.shape[1]
-    _pool(nodes, pooling, "history", "mask", precision=Float32(), out="user")
+    _pool(nodes, pooling, "history", "mask", precision=precision, out="user")
     return nodes.to_bytes(
         "user_encoder",
         inputs={
@@ -65,20 +69,18 @@ class _Transformer:
         self._parameters, self._precision = parameters, precision
         self._length = self.nodes.add("Shape", "ids", start=1, end=2)
         self._key_mask = self.nodes.add("Cast", "mask", to=TensorProto.INT32)
-        self._ones = self._per_position(1.0)
-        self._zeros = self._per_position(0.0)
 
     def states(self) -> str:
         """Add everything up to the last layer's output."""
         tokens = self._precision.lookup(self.nodes, self._parameters.tokens, "ids")
-        embedded = self.nodes.add("Add", tokens, self._positions())
+        embedded = self.nodes.add("Sub", tokens, self._negated_positions())
         states = self._normalise(embedded, self._parameters.embedding_norm)
         for layer in self._parameters.layers:
             states = self._feed_forward(self._attend(states, layer), layer)
         return states
 
-    def _positions(self) -> str:
-        table = self.nodes.constant(self._parameters.positions)
+    def _negated_positions(self) -> str:
+        table = self._precision.constant(self.nodes, -self._parameters.positions)
         if not self._parameters.offset_positions:
             start, axis = self.nodes.integers(0), self.nodes.integers(0)
             return self.nodes.add("Slice", table, start, self._length, axis)  # (T, hidden)
@@ -92,70 +94,54 @@ class _Transformer:
 
     def _attend(self, states: str, layer: Layer) -> str:
         parts = (layer.query, layer.key, layer.value)
-        products = self._precision.products(self.nodes, states, *(p.weight for p in parts))
-        query, key, value = (
-            self._add_bias(product, part) for product, part in zip(products, parts, strict=True)
-        )
+        query, key, value = self._precision.per_token(self.nodes, states, *parts)
         heads = self._parameters.architecture.heads
         attended = self.nodes.add_fused(
             "MultiHeadAttention", query, key, value, "", self._key_mask, num_heads=heads
         )
-        output = _dense(self.nodes, self._precision, attended, layer.attended)
-        return self._normalise(self.nodes.add("Add", output, states), layer.attended_norm)
+        output = self._precision.per_token(self.nodes, attended, layer.attended.negated())[0]
+        return self._normalise(self.nodes.add("Sub", states, output), layer.attended_norm)
 
     def _feed_forward(self, states: str, layer: Layer) -> str:
-        product = self._precision.products(self.nodes, states, layer.intermediate.weight)[0]
-        active = self._activate(product, layer.intermediate.bias)
-        output = _dense(self.nodes, self._precision, active, layer.output)
-        return self._normalise(self.nodes.add("Add", output, states), layer.output_norm)
-
-    def _activate(self, product: str, bias: Array) -> str:
-        # Subtracting the negated bias is the same sum, but keeps ONNX Runtime from fusing it into
-        # its BiasGelu, which is slower than the two nodes (measured: 140 against 100 ms).
-        x = self.nodes.add("Sub", product, self.nodes.constant(-bias))
+        x = self._precision.per_token(self.nodes, states, layer.intermediate)[0]
         name = self._parameters.architecture.activation
-        if name == "relu":
-            return self.nodes.add("Relu", x)
-        if name == "gelu" or name in TANH_GELUS:
-            approximate = "tanh" if name in TANH_GELUS else "none"
-            return self.nodes.add("Gelu", x, approximate=approximate)
-        if name in ("silu", "swish"):
-            return self.nodes.add("Mul", x, self.nodes.add("Sigmoid", x))
-        raise UnsupportedModel(f"activation {name!r} has no graph")
+        active = _activate(self.nodes, x, name)
+        output = self._precision.per_token(
+            self.nodes, active, layer.output.negated(), lowest=LOWEST_ACTIVE[name]
+        )[0]
+        return self._normalise(self.nodes.add("Sub", states, output), layer.output_norm)
 
     def _normalise(self, x: str, norm: Norm) -> str:
-        # ONNX Runtime's LayerNormalization is scalar code, InstanceNormalization is vectorised:
-        # with each position as a channel it is the same mean and variance in a seventh of the time.
+        # x is always a difference: a sum whose shape ONNX Runtime knows, it fuses with this into
+        # SkipLayerNormalization, which takes eight times as long as the two nodes.
+        gain, bias = self.nodes.constant(norm.gain), self.nodes.constant(norm.bias)
         epsilon = self._parameters.architecture.layer_norm_eps
-        centred = self.nodes.add(
-            "InstanceNormalization", x, self._ones, self._zeros, epsilon=epsilon
-        )
-        scaled = self.nodes.add("Mul", centred, self.nodes.constant(norm.gain))
-        return self.nodes.add("Add", scaled, self.nodes.constant(norm.bias))
+        return self.nodes.add("LayerNormalization", x, gain, bias, axis=-1, epsilon=epsilon)
 
-    def _per_position(self, value: float) -> str:
-        return self.nodes.add("Expand", self.nodes.number(value), self._length)  # (T,)
 
-    def _add_bias(self, product: str, part: Linear) -> str:
-        return self.nodes.add("Add", product, self.nodes.constant(part.bias))
+def _activate(nodes: Nodes, x: str, name: str) -> str:
+    if name == "relu":
+        return nodes.add("Relu", x)
+    if name == "gelu" or name in TANH_GELUS:
+        return nodes.add("Gelu", x, approximate="tanh" if name in TANH_GELUS else "none")
+    if name in ("silu", "swish"):
+        return nodes.add("Mul", x, nodes.add("Sigmoid", x))
+    raise UnsupportedModel(f"activation {name!r} has no graph")
 
 
 def _pool(
     nodes: Nodes, pooling: Pooling, x: str, mask: str, *, precision: Precision, out: str = ""
 ) -> str:
     """Add additive attention: x (B, T, D) under mask (B, T) bool -> (B, D); all masked gives 0."""
-    active = nodes.add("Tanh", _dense(nodes, precision, x, pooling.projection))
-    logits = nodes.add("MatMul", active, nodes.constant(pooling.query))  # (B, T)
+    active = nodes.add("Tanh", precision.per_token(nodes, x, pooling.projection)[0])
+    # A matrix of one column: ONNX Runtime multiplies by a vector ten times as slowly.
+    products = nodes.add("MatMul", active, nodes.constant(pooling.query[:, None]))  # (B, T, 1)
+    logits = nodes.add("Squeeze", products, nodes.integers(-1))  # (B, T)
     unmasked = nodes.add("Where", mask, logits, nodes.number(LOWEST))
     shares = nodes.add("Softmax", unmasked, axis=-1)
     weights = nodes.add("Mul", shares, nodes.add("Cast", mask, to=TensorProto.FLOAT))
     rows = nodes.add("Unsqueeze", weights, nodes.integers(1))  # (B, 1, T)
     return nodes.add("Squeeze", nodes.add("MatMul", rows, x), nodes.integers(1), out=out)
-
-
-def _dense(nodes: Nodes, precision: Precision, x: str, part: Linear, *, out: str = "") -> str:
-    product = precision.products(nodes, x, part.weight)[0]
-    return nodes.add("Add", product, nodes.constant(part.bias), out=out)
 
 
 def _unit_length(nodes: Nodes, x: str, *, out: str) -> str:

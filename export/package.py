@@ -6,22 +6,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from contract import bundle as b
-from contract.encoder import BundleEncoder
+from contract.encoder import BundleEncoder, open_session
 from contract.golden import make_golden, verified_encoder
-from contract.invariance import batch_cosine
+from contract.invariance import Rows, batch_cosine
 from contract.mind import MindFolder
-from contract.tokens import TextTokenizer
+from contract.tokens import TextTokenizer, pad
+from contract.vectors import cosine
+from export.calibration import calibration_record, calibration_rows, measure_reach
 from export.checks import check_graph, check_paths
 from export.errors import UnsupportedModel
 from export.golden_cases import golden_cases
 from export.graph import news_encoder_graph, user_encoder_graph
+from export.hard_texts import hard_rows
 from export.model_card import is_mind, model_card
-from export.parameters import news_parameters, user_parameters
+from export.parameters import NewsParameters, Pooling, news_parameters, user_parameters
 from export.parity import (
     ParityBudget,
     ParityReport,
@@ -30,19 +33,21 @@ from export.parity import (
     measure,
     shown_articles,
 )
-from export.precision import Float32, Precision
+from export.precision import Float32, Precision, StoredFloat16
 from export.quantize import RowwiseInt8
 from export.reference import TorchReference
+from export.static_scales import StaticInt8, with_static_scales
 from training.checkpoint import StudentCheckpoint
 
 Files = Mapping[str, bytes]
+Scheme: TypeAlias = Literal["static", "row"]
 INVARIANCE_TEXTS = 64
 LOCAL_FOLDER = re.compile(r"^(?:[./~\\]|[A-Za-z]:\\)")
 
 
 @dataclass(frozen=True)
 class Graphs:
-    """Everything that encodes, in float32 and in int8; only the news encoder differs."""
+    """Everything that encodes, in float32 and as it ships."""
 
     fp32: Files
     int8: Files
@@ -54,13 +59,15 @@ def export_bundle(
     dev: MindFolder,
     samples: MindFolder,
     target: Path,
+    scheme: Scheme = "static",
     budget: ParityBudget | None = None,
 ) -> tuple[b.Bundle, ParityReport]:
     """Build, measure and write; over the budget raises ParityExceeded and writes nothing.
 
-    The same checkpoint gives the same namespace, and with the same folders the same model.
+    The same checkpoint and samples give the same namespace, and with the same `dev` the same model.
     """
-    graphs = build_graphs(checkpoint)
+    calibration = calibration_rows(checkpoint, samples) if scheme == "static" else ()
+    graphs = build_graphs(checkpoint, calibration=calibration)
     parity = measure_parity(checkpoint, graphs, dev)
     parity.require(budget or ParityBudget())
     encoder = BundleEncoder(draft(checkpoint, graphs.int8))
@@ -71,7 +78,11 @@ def export_bundle(
         b.GOLDEN: make_golden(encoder, encoder.click_model, cases),
         b.MODEL_CARD: model_card(without_folders(checkpoint), parity, trained_on_mind=on_mind),
     }
-    provenance = _plain(checkpoint.provenance)
+    calibrated = {"calibration": calibration_record(calibration)} if calibration else {}
+    provenance = {
+        **_plain(checkpoint.provenance),
+        "quantisation": {"scheme": scheme, **calibrated},
+    }
     check_paths({**files, b.MANIFEST: b.canonical_json(provenance)})
     quality = _quality(checkpoint, parity)
     facts = b.Facts(**_shape(checkpoint), quality=quality, provenance=provenance)
@@ -80,18 +91,27 @@ def export_bundle(
     return bundle, parity
 
 
-def build_graphs(checkpoint: StudentCheckpoint) -> Graphs:
-    """Build both precisions and refuse what no bundle may hold."""
+def build_graphs(checkpoint: StudentCheckpoint, *, calibration: Rows = ()) -> Graphs:
+    """Build both precisions and refuse what no bundle may hold.
+
+    Scales are static if there are texts to calibrate them on, else each row of activations has its
+    own.
+    """
     require_rows(checkpoint)
     shared = {
-        b.USER_ENCODER: user_encoder_graph(user_parameters(checkpoint.model)),
         b.CLICK_MODEL: checkpoint.model.click_model.to_contract().to_json(),
         b.TOKENIZER: checkpoint.tokenizer_json,
         b.TOPICS: b.canonical_json(checkpoint.topics),
     }
-    check_graph(b.USER_ENCODER, shared[b.USER_ENCODER])
-    fp32, int8 = (_news_encoder(checkpoint, p) for p in (Float32(), RowwiseInt8()))
-    return Graphs({**shared, b.NEWS_ENCODER: fp32}, {**shared, b.NEWS_ENCODER: int8})
+    news = news_parameters(checkpoint.model, max_tokens=checkpoint.spec.max_tokens)
+    user = user_parameters(checkpoint.model)
+    fp32 = _encoders(news, Float32(), user, Float32())
+    if calibration:
+        static = with_static_scales(news, measure_reach(checkpoint.model, calibration))
+        int8 = _encoders(static, StaticInt8(), user, StoredFloat16())
+    else:
+        int8 = _encoders(news, RowwiseInt8(), user, StoredFloat16())
+    return Graphs({**shared, **fp32}, {**shared, **int8})
 
 
 def measure_parity(
@@ -116,6 +136,7 @@ def measure_parity(
         fp32=variant(graphs.fp32),
         int8=variant(graphs.int8),
         batch_cosine=_batch_cosine(checkpoint, graphs.int8[b.NEWS_ENCODER], shown),
+        hard_cosine=_hard_cosine(checkpoint, graphs.int8[b.NEWS_ENCODER]),
         texts=len(shown.articles),
     )
 
@@ -133,11 +154,16 @@ def require_rows(checkpoint: StudentCheckpoint) -> None:
         raise UnsupportedModel(f"the tokenizer knows {known} tokens, the model only {rows}")
 
 
-def _news_encoder(checkpoint: StudentCheckpoint, precision: Precision) -> bytes:
-    parameters = news_parameters(checkpoint.model, max_tokens=checkpoint.spec.max_tokens)
-    graph = news_encoder_graph(parameters, precision)
-    check_graph(b.NEWS_ENCODER, graph)
-    return graph
+def _encoders(
+    news: NewsParameters, news_precision: Precision, user: Pooling, user_precision: Precision
+) -> Files:
+    files = {
+        b.NEWS_ENCODER: news_encoder_graph(news, news_precision),
+        b.USER_ENCODER: user_encoder_graph(user, user_precision),
+    }
+    for name, graph in files.items():
+        check_graph(name, graph)
+    return files
 
 
 def _batch_cosine(checkpoint: StudentCheckpoint, graph: bytes, folder: MindFolder) -> float:
@@ -146,6 +172,14 @@ def _batch_cosine(checkpoint: StudentCheckpoint, graph: bytes, folder: MindFolde
     texts = [checkpoint.spec.text(folder.articles[i]) for i in picked]
     rows = tokenizer.rows(texts)
     return batch_cosine(graph, rows, pad_id=tokenizer.pad_id, max_tokens=checkpoint.spec.max_tokens)
+
+
+def _hard_cosine(checkpoint: StudentCheckpoint, graph: bytes) -> float:
+    rows, session = hard_rows(checkpoint), open_session(graph)
+    expected = TorchReference(checkpoint).vectors_of_rows(rows)
+    tokens = (pad([row], checkpoint.tokenizer().pad_id) for row in rows)
+    found = [session.run(["vector"], {"ids": t.ids, "mask": t.mask})[0] for t in tokens]
+    return float(np.min(cosine(expected, np.concatenate(found))))
 
 
 def _shape(checkpoint: StudentCheckpoint) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import fsum
 from typing import TypeAlias
 
 import numpy as np
@@ -21,10 +22,18 @@ FAMILIES = OFFSET_FAMILIES | {"bert"}
 
 @dataclass(frozen=True)
 class Linear:
-    """A dense layer: weight (out, in) and bias (out,)."""
+    """A dense layer: weight (out, in) and bias (out,).
+
+    `steps` (in,) are the sizes of one level of what it reads, where these are fixed beforehand.
+    """
 
     weight: Array
     bias: Array
+    steps: Array | None = None
+
+    def negated(self) -> Linear:
+        """Return the layer whose outputs have the other sign."""
+        return replace(self, weight=-self.weight, bias=-self.bias)
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,11 @@ class Norm:
 
 @dataclass(frozen=True)
 class Layer:
-    """One transformer layer, normalised after each residual sum."""
+    """One transformer layer, normalised after each residual sum.
+
+    The biases of key and value are zeros: a key's would shift all scores of a query alike, which
+    softmax does not see, and a value's, whose weights sum to 1, is part of `attended`'s.
+    """
 
     query: Linear
     key: Linear
@@ -121,16 +134,29 @@ def _positions(architecture: Architecture, state: State, max_tokens: int) -> Arr
 
 
 def _layer(state: State, name: str) -> Layer:
+    value = _linear(state, f"{name}.attention.self.value")
     return Layer(
         query=_linear(state, f"{name}.attention.self.query"),
-        key=_linear(state, f"{name}.attention.self.key"),
-        value=_linear(state, f"{name}.attention.self.value"),
-        attended=_linear(state, f"{name}.attention.output.dense"),
+        key=_unbiased(_linear(state, f"{name}.attention.self.key")),
+        value=_unbiased(value),
+        attended=_shifted(_linear(state, f"{name}.attention.output.dense"), value.bias),
         attended_norm=_norm(state, f"{name}.attention.output.LayerNorm"),
         intermediate=_linear(state, f"{name}.intermediate.dense"),
         output=_linear(state, f"{name}.output.dense"),
         output_norm=_norm(state, f"{name}.output.LayerNorm"),
     )
+
+
+def _unbiased(part: Linear) -> Linear:
+    return replace(part, bias=np.zeros_like(part.bias))
+
+
+def _shifted(part: Linear, shift: Array) -> Linear:
+    """Return the layer that does to x what `part` does to x + shift."""
+    # Sums that are exact, then rounded once: a matrix product's last bits are the machine's own.
+    shares = part.weight.astype(np.float64) * shift
+    moved = [fsum((bias, *row)) for bias, row in zip(part.bias.tolist(), shares, strict=True)]
+    return replace(part, bias=np.array(moved, dtype=np.float32))
 
 
 def _pooling(state: State, name: str) -> Pooling:

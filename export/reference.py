@@ -23,10 +23,13 @@ class TorchReference:
         self._tokenizer = checkpoint.tokenizer()
         self._dim = checkpoint.model.architecture.dim
 
-    @torch.no_grad()
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """Encode texts: (N,) -> (N, D), unit length."""
-        rows = self._tokenizer.rows(texts)
+        return self.vectors_of_rows(self._tokenizer.rows(texts))
+
+    @torch.no_grad()
+    def vectors_of_rows(self, rows: Sequence[Sequence[int]]) -> Vectors:
+        """Encode token ids: (N,) -> (N, D), unit length."""
         result = np.empty((len(rows), self._dim), dtype=np.float32)  # (N, D)
         for batch in by_length([len(row) for row in rows], TOKENS_PER_BATCH):
             tokens = pad([rows[i] for i in batch], self._tokenizer.pad_id)

@@ -92,12 +92,13 @@ def _lifespan(
         configure_logging()
         # One search per request on one thread: more would fight the other requests for the cores.
         faiss.omp_set_num_threads(1)
-        bundle, encoder = verified_encoder(settings.bundle, threads=settings.threads)
+        # A call stays on its thread: the batcher makes as many at once as there are threads.
+        bundle, encoder = verified_encoder(settings.bundle)
         async with AsyncExitStack() as stack:
             store = open_store(settings.store, on_rejected=telemetry.rejected)
             stack.callback(store.close)
             # The follower's own: writers that wait for the store hold up nobody else's writes.
-            sizes = {"store": STORE_THREADS, "follower": 1, "encoder": 1, "words": 1}
+            sizes = {"store": STORE_THREADS, "follower": 1, "encoder": settings.threads, "words": 1}
             pools = (ThreadPoolExecutor(size, name) for name, size in sizes.items())
             threads = _Threads(*map(stack.enter_context, pools))
             app.state.running = service = _compose(
@@ -131,8 +132,8 @@ def _compose(
     lexicon = Lexicon()
     catalogue = _catalogue(settings, bundle, encoder, lexicon)
     words = Words(lambda: catalogue.current, lexicon, Bm25Builder(), threads.words)
-    batcher = Batcher(encoder.vectors, threads.encoder)
-    classifier = Batcher(encoder.topic_logits, threads.encoder)
+    batcher = Batcher(encoder.vectors, threads.encoder, workers=settings.threads)
+    classifier = Batcher(encoder.topic_logits, threads.encoder, workers=settings.threads)
     articles = AsyncStore(store, threads.store)
     filler = Filler(articles, catalogue, batcher, bundle.text, time.time)
     key = SharedKey(partial(store.secret, "cursor"))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,6 +16,8 @@ from contract.article import Vectors
 from service.errors import DeadlineExceeded, NotReady, Overloaded
 
 Vector = NDArray[np.float32]
+
+STOPPED = "the encoder has stopped"
 
 
 class Lane(IntEnum):
@@ -46,22 +48,27 @@ class Waiting:
 
 
 class Batcher:
-    """One way to encode, shared by all requests of a process; run() owns it until cancelled."""
+    """One way to encode, shared by all requests of a process; run() owns it until cancelled.
+
+    As many batches are with the encoder at once as there are workers; the executor has a thread
+    for each. Whichever worker is free takes what waits.
+    """
 
     def __init__(
         self,
         encode: Callable[[Sequence[str]], Vectors],
         executor: Executor,
         *,
+        workers: int = 1,
         batch: int = 64,
         max_waiting: int = 4_096,
     ) -> None:
         self._encode_texts = encode
         self._executor = executor
+        self._workers = workers
         self._batch = batch
         self._max_waiting = max_waiting
         self._lanes: tuple[deque[Waiting], ...] = tuple(deque() for _ in Lane)
-        self._encoding: list[Waiting] = []
         self._arrived = asyncio.Event()
         self._is_stopped = False
 
@@ -74,7 +81,7 @@ class Batcher:
         raised for one of these texts.
         """
         if self._is_stopped:
-            raise NotReady("the encoder has stopped")
+            raise NotReady(STOPPED)
         if len(self._lanes[lane]) + len(texts) > self._max_waiting:
             raise Overloaded("too many texts wait for the encoder")
         loop = asyncio.get_running_loop()
@@ -94,15 +101,23 @@ class Batcher:
     async def run(self) -> None:
         """Encode what arrives until cancelled; then fail whoever still waits."""
         try:
-            while True:
-                await self._arrived.wait()
-                self._encoding = self._next_batch()
-                if self._encoding:
-                    await self._encode(self._encoding)
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(self._workers):
+                    workers.create_task(self._work())
         finally:
             self._is_stopped = True
-            for one in chain(self._encoding, *self._lanes):
-                one.fail(NotReady("the encoder has stopped"))
+            _stop(chain(*self._lanes))
+
+    async def _work(self) -> None:
+        while True:
+            await self._arrived.wait()
+            batch = self._next_batch()
+            try:
+                if batch:
+                    await self._encode(batch)
+            finally:
+                # Each has its vector or its error by now, unless this was cancelled.
+                _stop(batch)
 
     def _next_batch(self) -> list[Waiting]:
         batch = list[Waiting]()
@@ -134,6 +149,11 @@ class Batcher:
         middle = len(batch) // 2
         await self._encode(batch[:middle])
         await self._encode(batch[middle:])
+
+
+def _stop(waiting: Iterable[Waiting]) -> None:
+    for one in waiting:
+        one.fail(NotReady(STOPPED))
 
 
 def _check_count(vectors: Sequence[Vector] | Vector, batch: Sequence[Waiting]) -> None:

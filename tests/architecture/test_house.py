@@ -98,7 +98,7 @@ def incomplete_decisions(root: Path, files: list[str]) -> list[str]:
 def unknown_make_targets(root: Path, files: list[str]) -> list[str]:
     """Find `make` commands in documents that the Makefile does not have."""
     makefile = (root / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", makefile, re.MULTILINE))
     documents = [name for name in files if name.endswith(".md")]
     return [
         f"{name}: make {target}"
@@ -110,7 +110,7 @@ def unknown_make_targets(root: Path, files: list[str]) -> list[str]:
 
 def _make_commands(text: str) -> list[str]:
     # A command stands at the start of a line or of a code span, variables before the target.
-    return re.findall(r"(?:^\s*\$? ?|`)make (?:[A-Z]+=\S+ )*([a-z][a-z-]*)", text, re.MULTILINE)
+    return re.findall(r"(?:^\s*\$? ?|`)make (?:[A-Z]+=\S+ )*([a-z][a-z0-9-]*)", text, re.MULTILINE)
 
 
 def _imports_unsafe(node: ast.AST) -> bool:

@@ -11,9 +11,7 @@ import pytest
 from benchmarks import catalogues
 from benchmarks.agreement import agreement, check_vectors
 from benchmarks.comparison import BenchmarkError
-from benchmarks.encoder import choose_texts, measure
 from benchmarks.oracle import check_answer, recommender
-from benchmarks.results import ROOT
 from contract.bundle import Bundle
 from service.adapters.memory_store import MemoryStore
 from service.recommend import Query, Recommender
@@ -89,40 +87,6 @@ def test_unrelated_spaces_do_not_agree() -> None:
     found = agreement(random_vectors(300, 16, 0), random_vectors(300, 16, 1))
     assert abs(found.correlation) < 0.05
     assert found.top10_overlap < 0.1
-
-
-def test_the_encoder_benchmark_refuses_encoders_that_disagree(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Below the floor there is no speed to tell."""
-    texts = choose_texts(bundle, ROOT / "samples/articles.jsonl", 50)
-    monkeypatch.setattr("benchmarks.encoder.TorchTeacher", StrangeTeacher)
-    with pytest.raises(BenchmarkError, match="do not agree"):
-        measure(bundle, "strange", texts, 1, 1, 0.5)
-    measured = measure(bundle, "strange", texts, 1, 2, -1.0)
-    assert measured["figures"]["ratio"]["runs"] == 2
-    assert [set(run) for run in measured["runs"]] == [{"threads", "student", "teacher"}] * 2
-
-
-class StrangeTeacher:
-    """Gives every text a random vector."""
-
-    description = "random"
-
-    def __init__(self, *_: object, **__: object) -> None:
-        """Take what a teacher takes."""
-
-    def vectors(self, texts: list[str]) -> Any:
-        """Draw a vector for each text."""
-        return random_vectors(len(texts), 8, 2)
-
-
-def test_texts_are_drawn_alike_and_without_repetition(bundle: Bundle) -> None:
-    """Both encoders, and every run, get the same texts."""
-    file = ROOT / "samples/articles.jsonl"
-    first, second = choose_texts(bundle, file, 30), choose_texts(bundle, file, 30)
-    assert first == second
-    assert len(set(first)) == 30
 
 
 def test_made_up_articles_lie_around_their_topics() -> None:

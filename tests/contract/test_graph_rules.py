@@ -13,7 +13,7 @@ from contract.bundle import NEWS_ENCODER, USER_ENCODER, Bundle
 from contract.bundle_errors import BundleUnusable, GraphForeign, GraphMalformed, GraphMismatch
 from contract.contents import check_contents
 from contract.golden import verified_encoder
-from contract.graph_rules import Value, read_graph, require_interface
+from contract.graph_rules import OPERATORS, Value, read_graph, require_interface
 from tests.builders import a_news_encoder, a_tokenizer_json, a_user_encoder
 from tests.contract.forging import replace
 
@@ -85,6 +85,21 @@ def test_a_foreign_graph_is_refused(damage: Damage, named: str) -> None:
     with pytest.raises(GraphForeign, match=named) as caught:
         read_graph(USER_ENCODER, damaged(damage))
     assert caught.value.file == USER_ENCODER
+
+
+def test_what_older_bundles_run_stays_on_the_list() -> None:
+    """A bundle that was right when it was written opens with every later version."""
+    first = {
+        "Add",
+        "InstanceNormalization",
+        "Mul",
+        "Neg",
+        "QuantizeLinear",
+        "ReduceMax",
+        "ReduceMin",
+    }
+    assert first <= OPERATORS[""]
+    assert OPERATORS["com.microsoft"] >= {"MatMulIntegerToFloat", "MultiHeadAttention"}
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xff\xff not a graph", b"\x08", b"\x3a\x7f"])

@@ -11,6 +11,7 @@ from export.graph import user_encoder_graph
 from export.parameters import user_parameters
 from export.precision import Float32, Precision
 from export.quantize import RowwiseInt8
+from export.static_scales import StaticInt8
 from tests.export.models import PAD_IDS, a_graph, a_student
 
 Damage = Callable[[onnx.ModelProto], object]
@@ -18,13 +19,13 @@ Damage = Callable[[onnx.ModelProto], object]
 
 def damaged(damage: Damage) -> bytes:
     """Return a sound graph after a change."""
-    model = onnx.load_model_from_string(user_encoder_graph(user_parameters(a_student())))
+    model = onnx.load_model_from_string(user_encoder_graph(user_parameters(a_student()), Float32()))
     damage(model)
     raw: bytes = model.SerializeToString()
     return raw
 
 
-@pytest.mark.parametrize("precision", [Float32(), RowwiseInt8()])
+@pytest.mark.parametrize("precision", [Float32(), RowwiseInt8(), StaticInt8()])
 @pytest.mark.parametrize("family", PAD_IDS)
 @pytest.mark.parametrize("activation", ["gelu", "relu", "silu"])
 def test_our_own_graphs_pass(family: str, precision: Precision, activation: str) -> None:

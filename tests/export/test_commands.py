@@ -1,5 +1,6 @@
 """The command `newsbert export`: a bundle or a folder, or one clear line and exit 1."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_every_option_has_an_environment_variable(folders: Path, tmp_path: Path)
     result = run(folders, NEWSBERT_DEV=mind, NEWSBERT_SAMPLES=samples, NEWSBERT_OUT=str(out))
     assert result.exit_code == 0, result.output
     assert open_bundle(out).manifest.dim == 8
+
+
+@pytest.mark.parametrize("scheme", ["row", "static"])
+def test_the_scheme_is_the_one_asked_for(folders: Path, tmp_path: Path, scheme: str) -> None:
+    """The manifest names it."""
+    mind, out = str(folders / "mind"), tmp_path / "bundle"
+    result = run(folders, "--dev", mind, "--samples", mind, "--out", str(out), "--scheme", scheme)
+    assert result.exit_code == 0, result.output
+    assert open_bundle(out).manifest.provenance["quantisation"]["scheme"] == scheme
 
 
 def test_the_sample_catalogue_is_what_golden_answers_come_from(folders: Path) -> None:
@@ -107,11 +117,11 @@ def test_what_to_write_can_come_from_the_environment(folders: Path, tmp_path: Pa
     assert (out / "modules.json").is_file()
 
 
-@pytest.mark.parametrize("name", ["--dev", "--samples"])
+@pytest.mark.parametrize("name", ["--dev", "--samples", "--scheme"])
 def test_measuring_what_is_no_bundle_is_exit_2(folders: Path, tmp_path: Path, name: str) -> None:
     """What would be ignored is refused by name, before anything is read."""
-    out, mind = str(tmp_path / "folder"), str(folders / "mind")
-    result = run(folders, "--to", "sentence-transformers", "--out", out, name, mind)
+    out, value = str(tmp_path / "folder"), "row" if name == "--scheme" else str(folders / "mind")
+    result = run(folders, "--to", "sentence-transformers", "--out", out, name, value)
     assert result.exit_code == 2
     assert f"{name} is for a bundle" in result.stderr
 
@@ -138,4 +148,4 @@ def test_the_help_has_an_example_and_the_variables() -> None:
     result = CliRunner().invoke(export, ["--help"], terminal_width=100)
     for part in ("Example: newsbert export", *(f"NEWSBERT_{n}" for n in ("TO", "DEV", "OUT"))):
         assert part in result.output
-    assert "NEWSBERT_SAMPLES" in result.output
+    assert {"NEWSBERT_SAMPLES", "NEWSBERT_SCHEME"} <= set(re.findall(r"\w+", result.output))

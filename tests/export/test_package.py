@@ -14,12 +14,14 @@ from contract import bundle as b
 from contract.bundle_errors import ClickModelMalformed
 from contract.golden import TOP, check_golden, verified_encoder
 from contract.mind import MindFolder
+from export.calibration import calibration_record, calibration_rows
 from export.errors import ParityExceeded, SamplesMissing, UnsupportedModel
 from export.package import build_graphs, export_bundle
 from export.parity import ParityBudget
 from tests.builders import an_article
-from tests.export.models import a_checkpoint, a_clear_folder, a_folder
+from tests.export.models import a_checkpoint, a_clear_folder, a_folder, an_architecture
 from training.checkpoint import StudentCheckpoint, save_checkpoint
+from training.model import build_student
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,9 +65,15 @@ def test_the_manifest_tells_shape_quality_and_origin(path: Path) -> None:
     manifest = b.open_bundle(path).manifest
     assert (manifest.dim, manifest.layers, manifest.topics) == (8, 2, 4)
     assert manifest.text.max_tokens == 16
-    assert {"torch", "fp32", "int8", "batch_cosine"} <= set(manifest.quality["parity"])
+    figures = {"torch", "fp32", "int8", "batch_cosine", "hard_cosine"}
+    assert figures <= set(manifest.quality["parity"])
     assert manifest.quality["at_training"]["teacher"]["recommendation"]["auc"] == 0.7
     assert manifest.provenance["teacher"] == "a-teacher"
+    rows = calibration_rows(a_checkpoint(), a_folder())
+    assert manifest.provenance["quantisation"] == {
+        "scheme": "static",
+        "calibration": calibration_record(rows),
+    }
 
 
 def test_the_same_checkpoint_gives_the_same_bundle(path: Path, tmp_path: Path) -> None:
@@ -79,21 +87,23 @@ def test_the_same_checkpoint_gives_the_same_bundle(path: Path, tmp_path: Path) -
 EXPORT = """
 import sys
 from pathlib import Path
-import torch
 from tests.export.test_package import exported
 from training.checkpoint import load_student
-torch.set_num_threads(2)
 exported(Path("bundle"), load_student(Path(sys.argv[1])))
 """
 
 
-def test_a_checkpoint_gives_the_same_bundle_anywhere(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_checkpoint_gives_the_same_bundle_anywhere(
+    path: Path, tmp_path: Path, threads: str
+) -> None:
     """Another process, directory, hash seed and number of threads: the same bytes."""
     checkpoint = tmp_path / "somewhere" / "checkpoint"
     checkpoint.parent.mkdir()
     save_checkpoint(checkpoint, a_checkpoint())
     environment = {
         **os.environ,
+        "OMP_NUM_THREADS": threads,
         "PYTHONHASHSEED": "12345",
         "PYTHONPATH": str(ROOT),
         "TZ": "Asia/Tokyo",
@@ -110,12 +120,33 @@ def test_another_checkpoint_gives_another_namespace(path: Path, tmp_path: Path) 
     assert other.namespace != b.open_bundle(path).namespace
 
 
+def test_static_scales_are_those_of_the_samples(path: Path, tmp_path: Path) -> None:
+    """Other samples may give other vectors, so another namespace; scales per row need none."""
+    wide = replace(a_folder(), articles=[an_article("N1", title="senate " * 40)] * 40)
+    graphs = [
+        build_graphs(a_checkpoint(), calibration=calibration_rows(a_checkpoint(), folder)[:40])
+        for folder in (a_folder(), wide)
+    ]
+    assert graphs[0].int8[b.NEWS_ENCODER] != graphs[1].int8[b.NEWS_ENCODER]
+    assert graphs[0].fp32 == graphs[1].fp32
+
+
+def test_the_manifest_says_when_scales_are_per_row(tmp_path: Path) -> None:
+    """Nothing is calibrated then, and nothing said of it."""
+    checkpoint = a_checkpoint()
+    dev, target = a_clear_folder(checkpoint), tmp_path / "bundle"
+    bundle, _ = export_bundle(checkpoint, dev=dev, samples=a_folder(), target=target, scheme="row")
+    assert bundle.manifest.provenance["quantisation"] == {"scheme": "row"}
+    assert bundle.file(b.NEWS_ENCODER) == build_graphs(checkpoint).int8[b.NEWS_ENCODER]
+
+
 def test_no_file_names_a_directory_of_the_machine(tmp_path: Path) -> None:
     """A teacher read from a local folder is named by the folder's last two names only."""
     teacher = "/" + "home/someone/models/big-bert"
     checkpoint = replace(a_checkpoint(), provenance={"teacher": teacher, "runs": ["./a/b/c"]})
     bundle = exported(tmp_path / "bundle", checkpoint)
-    assert bundle.manifest.provenance == {"teacher": "models/big-bert", "runs": ["b/c"]}
+    assert bundle.manifest.provenance["teacher"] == "models/big-bert"
+    assert bundle.manifest.provenance["runs"] == ["b/c"]
     for file in (tmp_path / "bundle").iterdir():
         assert b"someone" not in file.read_bytes()
         assert str(tmp_path).encode() not in file.read_bytes()
@@ -159,6 +190,25 @@ def test_a_tokenizer_that_knows_more_than_the_model_is_refused() -> None:
     """A text could otherwise hold a token without a row in the table."""
     with pytest.raises(UnsupportedModel, match="the model only 50"):
         build_graphs(a_checkpoint(vocabulary=50))
+
+
+MINILM = {
+    "hidden": 384, "heads": 12, "intermediate": 1536, "vocabulary": 30_522, "positions": 512,
+    "dim": 256, "query_width": 200, "topics": 51,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("layers", "megabytes"), [(1, 15), (2, 17)])
+def test_a_bundle_of_the_usual_shape_stays_small(layers: int, megabytes: int) -> None:
+    """Layers of MiniLM's shape, with all other files of the bundle that ships."""
+    tiny = a_checkpoint()
+    model = build_student(an_architecture(layers=layers, **MINILM))
+    spec = tiny.spec.model_copy(update={"max_tokens": 64})
+    graphs = build_graphs(replace(tiny, model=model, spec=spec), calibration=[[5, 6, 7]]).int8
+    made = {b.NEWS_ENCODER, b.USER_ENCODER}
+    others = [f for f in (ROOT / "bundles" / "newsbert").iterdir() if f.name not in made]
+    size = sum(len(graphs[name]) for name in made) + sum(f.stat().st_size for f in others)
+    assert size <= megabytes * 1e6
 
 
 def test_the_model_card_tells_what_a_user_must_know(path: Path) -> None:

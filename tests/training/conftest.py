@@ -13,13 +13,17 @@ import torch
 from contract.article import Article, Impression
 from contract.mind import write_folder
 from tests.tiny import WORDS, tiny_data
-from training.config import Config, parse_config
+from training.config import Config, HeadConfig, TaskWeights, parse_config
 from training.distill import TrainingData
 from training.material import Inputs
 from training.model import Architecture, TeacherStudent, build_backbone, pair_with_teacher
+from training.pipeline import train_student
 from training.progress import ProgressDisplay
 
 TOPICS = ("sports", "politics", "film")
+
+InputsWith = Callable[[Path], Inputs]
+TrainAll = Callable[[Config, str], Path]
 
 
 class SilentProgress:
@@ -185,13 +189,48 @@ def search_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def inputs(mind_folder: Path, topic_file: Path, search_folder: Path, tmp_path: Path) -> Inputs:
-    """Name a folder for both purposes, a taxonomy of its own and a search folder."""
-    return Inputs(
-        mind_folder,
-        mind_folder,
-        tmp_path / "cache",
-        topic_files=(topic_file,),
-        search=search_folder,
+@pytest.fixture(scope="session")
+def inputs_with(mind_folder: Path, topic_file: Path, search_folder: Path) -> InputsWith:
+    """Return a function that names a folder for both purposes, a taxonomy of its own and search."""
+    return lambda cache: Inputs(
+        mind_folder, mind_folder, cache, topic_files=(topic_file,), search=search_folder
     )
+
+
+@pytest.fixture
+def inputs(inputs_with: InputsWith, tmp_path: Path) -> Inputs:
+    """Name all inputs, and a cache of the test's own."""
+    return inputs_with(tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def train_all(
+    tmp_path_factory: pytest.TempPathFactory, inputs_with: InputsWith, silent: ProgressDisplay
+) -> TrainAll:
+    """Return a function that trains on all inputs in `name`, with the cache beside it."""
+
+    def train(config: Config, name: str) -> Path:
+        folder = tmp_path_factory.mktemp("runs")
+        inputs = inputs_with(folder / "cache")
+        train_student(config, inputs, folder / name, resume=False, progress=silent)
+        return folder / name
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def everything(config: Config) -> Config:
+    """Switch on every stage, every task and every loss."""
+    return replace(
+        config,
+        tasks=TaskWeights(1.0, 1.0, 1.0),
+        heads=HeadConfig(epochs=1),
+        text_distillation=replace(config.text_distillation, contrastive_weight=0.1),
+        distillation=replace(config.distillation, kept_share=0.5),
+    )
+
+
+@pytest.fixture(scope="session")
+def whole(train_all: TrainAll, everything: Config) -> Path:
+    """Train everything once, on the CPU and without interruption; tests spoil copies alone."""
+    return train_all(everything, "whole")

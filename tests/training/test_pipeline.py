@@ -33,20 +33,9 @@ def config(config: Config) -> Config:
 
 
 @pytest.fixture(scope="module")
-def run(
-    tmp_path_factory: pytest.TempPathFactory,
-    config: Config,
-    mind_folder: Path,
-    topic_file: Path,
-    search_folder: Path,
-    silent: ProgressDisplay,
-) -> Path:
+def run(train_all: Callable[[Config, str], Path], config: Config) -> Path:
     """Train the heads alone."""
-    directory = tmp_path_factory.mktemp("runs") / "heads"
-    files: dict[str, Any] = {"topic_files": (topic_file,), "search": search_folder}
-    inputs = Inputs(mind_folder, mind_folder, directory.parent / "cache", **files)
-    train_student(config, inputs, directory, resume=False, progress=silent)
-    return directory
+    return train_all(config, "heads")
 
 
 def facts_of(run: Path) -> dict[str, Any]:

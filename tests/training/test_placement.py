@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from tests.tiny import a_batch, a_distillation, only_weights, snapshot, tiny_dat
 from tests.training.elsewhere import CHANCE, Elsewhere
 from training import parallel
 from training.checkpoint import load_pair, load_student
-from training.config import Config, HeadConfig, TaskWeights
+from training.config import Config
 from training.device import CPU, autocast
 from training.distill import epoch_steps, fixed_teacher, take_step
 from training.encoding import TorchEncoder
@@ -52,35 +51,6 @@ def elsewhere() -> Iterator[Elsewhere]:
         yield mode
 
 
-@pytest.fixture(scope="module")
-def config(config: Config) -> Config:
-    """Switch on every stage, every task and every loss."""
-    return replace(
-        config,
-        tasks=TaskWeights(1.0, 1.0, 1.0),
-        heads=HeadConfig(epochs=1),
-        text_distillation=replace(config.text_distillation, contrastive_weight=0.1),
-        distillation=replace(config.distillation, kept_share=0.5),
-    )
-
-
-@pytest.fixture(scope="module")
-def here(
-    tmp_path_factory: pytest.TempPathFactory,
-    config: Config,
-    mind_folder: Path,
-    topic_file: Path,
-    search_folder: Path,
-    silent: ProgressDisplay,
-) -> Path:
-    """Train once on the CPU."""
-    folder = tmp_path_factory.mktemp("here")
-    files: dict[str, Any] = {"topic_files": (topic_file,), "search": search_folder}
-    inputs = Inputs(mind_folder, mind_folder, folder / "cache", **files)
-    train_student(config, inputs, folder / "run", resume=False, progress=silent)
-    return folder / "run"
-
-
 def assert_same_runs(first: Path, second: Path) -> None:
     """Compare every recorded number, every weight of both models and every final figure."""
     ours, theirs = (
@@ -106,19 +76,19 @@ def assert_equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> N
 def test_a_whole_run_is_the_same_elsewhere(
     elsewhere: Elsewhere,
     tmp_path: Path,
-    config: Config,
+    everything: Config,
     inputs: Inputs,
-    here: Path,
+    whole: Path,
     silent: ProgressDisplay,
 ) -> None:
     """Text distillation, heads, joint learning, the best epoch's choice, checkpoint and report."""
     run, there = tmp_path / "run", elsewhere.device
-    train_student(config, inputs, run, resume=False, progress=silent, device=there)
-    assert_same_runs(here, run)
+    train_student(everything, inputs, run, resume=False, progress=silent, device=there)
+    assert_same_runs(whole, run)
     assert "rng/elsewhere" in load_state(run / "state.safetensors").tensors
     # To report again is all that is left to do: what was measured comes from there.
     elsewhere.reads = 0
-    train_student(config, inputs, run, resume=True, progress=silent, device=there)
+    train_student(everything, inputs, run, resume=True, progress=silent, device=there)
     assert elsewhere.reads
     assert "| device | elsewhere |" in (run / "card.md").read_text()
     assert json.loads((run / "run.json").read_text())["environment"]["device"] == "elsewhere"
@@ -135,9 +105,9 @@ def test_a_whole_run_is_the_same_elsewhere(
 def test_a_run_that_was_stopped_goes_on_there_or_on_the_cpu(  # noqa: PLR0917  (fixtures)
     elsewhere: Elsewhere,
     tmp_path: Path,
-    config: Config,
+    everything: Config,
     inputs: Inputs,
-    here: Path,
+    whole: Path,
     silent: ProgressDisplay,
     stopping: Callable[[str, int], ProgressDisplay],
     stage: str,
@@ -148,27 +118,27 @@ def test_a_run_that_was_stopped_goes_on_there_or_on_the_cpu(  # noqa: PLR0917  (
     run, there = tmp_path / "run", elsewhere.device
     with pytest.raises(KeyboardInterrupt):
         train_student(
-            config, inputs, run, resume=False, progress=stopping(stage, step), device=there
+            everything, inputs, run, resume=False, progress=stopping(stage, step), device=there
         )
     place = there if then == "elsewhere" else CPU
-    train_student(config, inputs, run, resume=True, progress=silent, device=place)
-    assert_same_runs(here, run)
+    train_student(everything, inputs, run, resume=True, progress=silent, device=place)
+    assert_same_runs(whole, run)
 
 
 def test_a_finished_run_teaches_elsewhere(
     elsewhere: Elsewhere,
     tmp_path: Path,
-    config: Config,
+    everything: Config,
     inputs: Inputs,
-    here: Path,
+    whole: Path,
     silent: ProgressDisplay,
 ) -> None:
     """It is read from files, so it has to be brought there; so is what the cache keeps."""
-    settings = replace(config.distillation, joint=False, momentum=0.0, epochs=1)
-    taught = replace(inputs, teacher_run=here, cache=here.parent / "cache")
+    settings = replace(everything.distillation, joint=False, momentum=0.0, epochs=1)
+    taught = replace(inputs, teacher_run=whole, cache=whole.parent / "cache")
     found = [
         train_student(
-            replace(config, distillation=settings), taught, run,
+            replace(everything, distillation=settings), taught, run,
             resume=False, progress=silent, device=place,
         )
         for run, place in ((tmp_path / "cpu", CPU), (tmp_path / "there", elsewhere.device))
@@ -331,9 +301,9 @@ def test_elsewhere_refuses_what_a_gpu_refuses(elsewhere: Elsewhere) -> None:
     assert ours.copy_(3 * other).tolist() == other.cpu().mul(3).tolist() == [3.0, 3.0]
 
 
-def test_an_encoder_answers_from_elsewhere_in_numpy(elsewhere: Elsewhere, here: Path) -> None:
+def test_an_encoder_answers_from_elsewhere_in_numpy(elsewhere: Elsewhere, whole: Path) -> None:
     """Vectors, topics and readers, as on the CPU."""
-    checkpoint = load_student(here)
+    checkpoint = load_student(whole)
     there = copy.deepcopy(checkpoint.model).to(elsewhere.device)
     ours, theirs = (TorchEncoder(m, checkpoint.tokenizer()) for m in (checkpoint.model, there))
     texts = ["goal match", "rain"]

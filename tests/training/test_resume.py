@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from training.checkpoint import load_student
-from training.config import Config, HeadConfig, TaskWeights, to_toml
+from training.config import Config, to_toml
 from training.errors import ResumeError
 from training.material import Inputs
 from training.pipeline import train_student
@@ -44,29 +44,6 @@ def assert_same_weights(first: Path, second: Path) -> None:
         assert torch.equal(parameter, theirs.get_parameter(name)), name
 
 
-@pytest.fixture(scope="module")
-def config(config: Config) -> Config:
-    """Add the stage of the heads and the third task."""
-    return replace(config, tasks=TaskWeights(1.0, 1.0, 1.0), heads=HeadConfig(epochs=1))
-
-
-@pytest.fixture(scope="module")
-def whole(
-    tmp_path_factory: pytest.TempPathFactory,
-    config: Config,
-    mind_folder: Path,
-    topic_file: Path,
-    search_folder: Path,
-    silent: ProgressDisplay,
-) -> Path:
-    """Train once without interruption."""
-    directory = tmp_path_factory.mktemp("runs") / "whole"
-    files: dict[str, Any] = {"topic_files": (topic_file,), "search": search_folder}
-    inputs = Inputs(mind_folder, mind_folder, directory.parent / "cache", **files)
-    train_student(config, inputs, directory, resume=False, progress=silent)
-    return directory
-
-
 @pytest.fixture
 def copied(tmp_path: Path, whole: Path) -> Path:
     """Return a copy of the whole run that a test may spoil."""
@@ -85,7 +62,7 @@ def copied(tmp_path: Path, whole: Path) -> Path:
 )
 def test_losses_after_a_resume_equal_the_uninterrupted_runs(
     tmp_path: Path,
-    config: Config,
+    everything: Config,
     inputs: Inputs,
     whole: Path,
     silent: ProgressDisplay,
@@ -96,21 +73,21 @@ def test_losses_after_a_resume_equal_the_uninterrupted_runs(
     """Killed before the first save, between saves, in a stage without any, and inside an epoch."""
     broken = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt):
-        train_student(config, inputs, broken, resume=False, progress=stopping(stage, step))
-    train_student(config, inputs, broken, resume=True, progress=silent)
+        train_student(everything, inputs, broken, resume=False, progress=stopping(stage, step))
+    train_student(everything, inputs, broken, resume=True, progress=silent)
     assert_same_runs(whole, broken)
 
 
 def test_a_killed_process_can_be_continued(
     tmp_path: Path,
-    config: Config,
+    everything: Config,
     inputs: Inputs,
     whole: Path,
     silent: ProgressDisplay,
 ) -> None:
     """The same after a real kill -9 at no particular step."""
     broken = tmp_path / "broken"
-    (tmp_path / "tiny.toml").write_text(to_toml(config))
+    (tmp_path / "tiny.toml").write_text(to_toml(everything))
     command = [sys.executable, "-c", "from training.commands import train; train()"]
     flags = ["--config", tmp_path / "tiny.toml", "--train", inputs.train, "--dev", inputs.dev]
     flags += ["--topics", *inputs.topic_files, "--search", inputs.search or "", "--device", "cpu"]
@@ -125,62 +102,64 @@ def test_a_killed_process_can_be_continued(
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    train_student(config, inputs, broken, resume=True, progress=silent)
+    train_student(everything, inputs, broken, resume=True, progress=silent)
     assert_same_runs(whole, broken)
 
 
 def test_a_run_that_finds_its_encoder_in_the_cache_ends_equal(
-    tmp_path: Path, config: Config, inputs: Inputs, whole: Path, silent: ProgressDisplay
+    tmp_path: Path, everything: Config, inputs: Inputs, whole: Path, silent: ProgressDisplay
 ) -> None:
     """Only the lines of the stage that it left out are missing."""
     shared = replace(inputs, cache=whole.parent / "cache")
-    train_student(config, shared, tmp_path / "second", resume=False, progress=silent)
+    train_student(everything, shared, tmp_path / "second", resume=False, progress=silent)
     later = [line for line in losses_of(whole) if line["stage"] != "text_distillation"]
     assert losses_of(tmp_path / "second") == later
     assert_same_weights(whole, tmp_path / "second")
 
 
 def test_a_finished_run_is_reported_again_and_not_trained_again(
-    config: Config, inputs: Inputs, copied: Path, silent: ProgressDisplay
+    everything: Config, inputs: Inputs, copied: Path, silent: ProgressDisplay
 ) -> None:
     """Resuming what is complete changes no line."""
     before = losses_of(copied)
-    figures = train_student(config, inputs, copied, resume=True, progress=silent)
+    figures = train_student(everything, inputs, copied, resume=True, progress=silent)
     assert losses_of(copied) == before
     assert figures["student"]["recommendation"]["impressions"] == 30
 
 
 def test_an_existing_run_is_not_overwritten(
-    config: Config, inputs: Inputs, copied: Path, silent: ProgressDisplay
+    everything: Config, inputs: Inputs, copied: Path, silent: ProgressDisplay
 ) -> None:
     """Without --resume it is refused."""
     with pytest.raises(ResumeError, match="already holds a run"):
-        train_student(config, inputs, copied, resume=False, progress=silent)
+        train_student(everything, inputs, copied, resume=False, progress=silent)
 
 
 def test_another_configuration_or_other_data_are_refused(
     tmp_path: Path,
-    config: Config,
+    everything: Config,
     inputs: Inputs,
     mind_folder: Path,
     copied: Path,
     silent: ProgressDisplay,
 ) -> None:
     """A run continues with what it began with."""
-    other = replace(config, distillation=replace(config.distillation, epochs=7))
+    other = replace(everything, distillation=replace(everything.distillation, epochs=7))
     with pytest.raises(ResumeError, match=r"config\.toml differs"):
         train_student(other, inputs, copied, resume=True, progress=silent)
     longer = shutil.copytree(mind_folder, tmp_path / "mind")
     with (longer / "behaviors.tsv").open("a") as file:
         file.write("99\tU99\t\tN1\tN2-1 N3-0\n")
     with pytest.raises(ResumeError, match="data_sha256 differs"):
-        train_student(config, replace(inputs, train=longer), copied, resume=True, progress=silent)
+        train_student(
+            everything, replace(inputs, train=longer), copied, resume=True, progress=silent
+        )
 
 
 def test_a_damaged_state_is_named(
-    config: Config, inputs: Inputs, copied: Path, silent: ProgressDisplay
+    everything: Config, inputs: Inputs, copied: Path, silent: ProgressDisplay
 ) -> None:
     """Half a file is no state."""
     (copied / "state.safetensors").write_bytes(b"half")
     with pytest.raises(ResumeError, match=r"state\.safetensors"):
-        train_student(config, inputs, copied, resume=True, progress=silent)
+        train_student(everything, inputs, copied, resume=True, progress=silent)

@@ -1,0 +1,34 @@
+"""Which texts the encoders are measured on: an archive's distinct articles, in a seeded order."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from contract.text import TextSpec
+from service.articles import read_articles
+
+SEED = 5
+
+
+def distinct_texts(spec: TextSpec, files: Iterable[Path], count: int | None = None) -> list[str]:
+    """Return the texts of the files' articles, none empty or twice, at most `count` of them."""
+    now = datetime.now(UTC)
+    texts = sorted({spec.text(article) for file in files for article in read_articles(file, now)})
+    chosen = [text for text in texts if text]
+    order = np.random.default_rng(SEED).permutation(len(chosen))[:count]
+    return [chosen[i] for i in order]
+
+
+def parts(texts: Sequence[str], count: int) -> list[list[str]]:
+    """Deal the texts out into parts, one for each round, that together hold all of them."""
+    return [list(texts[number::count]) for number in range(count)]
+
+
+def headline(files: Iterable[Path]) -> str:
+    """Return the title of middle length: the shortest text that a service is asked for."""
+    now = datetime.now(UTC)
+    titles = {article.title for file in files for article in read_articles(file, now)}
+    ordered = sorted(titles - {""}, key=lambda title: (len(title), title))
+    return ordered[len(ordered) // 2]
