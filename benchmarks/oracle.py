@@ -23,6 +23,8 @@ CHECKED = 20
 # Scores are single precision, and the order of a sum depends on the number of threads: the last
 # digits differ, and two articles that tie up to them may change places.
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
+# What a request that names none is answered with.
+DIVERSITY: float = Settings.model_fields["diversity"].default
 
 
 def recommender(store: Store, bundle: Bundle) -> Recommender:
@@ -91,5 +93,6 @@ def _expected(body: Body, truth: Recommender) -> dict[str, float]:
     if "candidates" in body:
         ranking = truth.rank(body["history"], body["candidates"])
         return dict(zip(ranking.ids, ranking.scores, strict=True))
-    answer = truth.recommend(Query(history=body["history"], n=body["n"]))
+    diversity = body.get("diversity", DIVERSITY)
+    answer = truth.recommend(Query(history=body["history"], n=body["n"], diversity=diversity))
     return {one.facts.id: one.score for one in answer.articles}

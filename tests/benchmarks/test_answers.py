@@ -11,11 +11,10 @@ import pytest
 from benchmarks import catalogues
 from benchmarks.agreement import agreement, check_vectors
 from benchmarks.comparison import BenchmarkError
-from benchmarks.oracle import check_answer, recommender
+from benchmarks.oracle import DIVERSITY, check_answer, recommender
 from contract.bundle import Bundle
 from service.adapters.memory_store import MemoryStore
 from service.recommend import Query, Recommender
-from service.routes.answers import ranking, recommendation
 from tests.builders import a_bundle
 
 SIZE = 400
@@ -50,8 +49,20 @@ def a_request(**changes: Any) -> dict[str, Any]:
 def answered(body: dict[str, Any], truth: Recommender) -> dict[str, Any]:
     """Answer as the service does."""
     if "candidates" in body:
-        return ranking(truth.rank(body["history"], body["candidates"]))
-    return recommendation(truth.recommend(Query(history=body["history"], n=body["n"])), ())
+        ranking = truth.rank(body["history"], body["candidates"])
+        pairs = list(zip(ranking.ids, ranking.scores, strict=True))
+        return {
+            "items": [{"id": i, "score": score} for i, score in pairs],
+            "strategy": ranking.strategy,
+            "degraded": ranking.degraded,
+        }
+    wanted = Query(history=body["history"], n=body["n"], diversity=DIVERSITY)
+    answer = truth.recommend(wanted)
+    return {
+        "items": [{"id": one.facts.id, "score": one.score} for one in answer.articles],
+        "strategy": answer.strategy,
+        "degraded": answer.degraded,
+    }
 
 
 def test_sound_vectors_pass() -> None:
