@@ -47,6 +47,42 @@ def encoder() -> Figures:
     return [f"{ours:,.0f}", f"{ratio:.1f}", f"{teacher:.0f}"]
 
 
+def leg(name: str, figure: str = "articles_per_s") -> float:
+    """Return a figure of one leg of the encoder benchmark, on one thread."""
+    value: float = encoder_result()["threads_1"]["legs"][name][figure]["median"]
+    return value
+
+
+def encoder_result() -> Any:
+    """Return the figures of the encoder benchmark."""
+    return read("benchmarks/results/encoder.json")["figures"]
+
+
+def peers() -> Figures:
+    """Return how public packages encode with the same weights."""
+    int8 = encoder_result()["answers"]["fastembed-student-int8"]
+    return [
+        f"{leg('fastembed-student', 'ours_to_it'):.1f}",
+        f"{leg('fastembed-student'):.0f}",
+        f"{leg('fastembed-student-int8'):.0f}",
+        f"{int8['mean_cosine']:.3f}",
+    ]
+
+
+def alone() -> Figures:
+    """Return the milliseconds of one headline."""
+    p50 = {name: one["p50_ms"] for name, one in encoder_result()["alone"]["headline"].items()}
+    names = ("ours-2", "fastembed-student", "sentence-transformers-student")
+    return [f"{p50[name]:.2f}" for name in names]
+
+
+def encoder_process() -> Figures:
+    """Return seconds to load, megabytes, and the share of the ceiling in percent."""
+    process, ceiling = encoder_result()["process"], encoder_result()["ceiling"]
+    share = ceiling["shares"]["ours-2"]["share"]
+    return [f"{process['load_s']['median']:.2f}", f"{process['peak_mb']:.0f}", f"{share:.0%}"[:-1]]
+
+
 def served(leg: str, decimals: int) -> Figures:
     """Return requests a second and their share of the yardstick."""
     share = speed("service", leg, "ratio")
@@ -74,6 +110,9 @@ def expected() -> dict[str, Figures]:
         "graphs, tokenizer": [f"{parity(p)['size_bytes'] / 1e6:.1f}" for p in ("int8", "fp32")],
         "a text alone": [f"{parity('batch_cosine'):.5f}", f"{MIN_BATCH_COSINE}"],
         "encoding": encoder(),
+        "the same weights": peers(),
+        "one headline": alone(),
+        "encoder process": encoder_process(),
         "recommendations, 432": served("recommendations_samples", 2),
         "recommendations, 65,000": served("recommendations_65000", 3),
         "`/v1/rank`": served("rank_50x200", 3),
