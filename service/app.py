@@ -65,6 +65,8 @@ def create_app(settings: Settings | None = None, *, lane: bool = True) -> FastAP
         version="1",
         docs_url=None,
         redoc_url=None,
+        # A path that is not quite one of ours is none of ours.
+        redirect_slashes=False,
         lifespan=_lifespan(settings, telemetry),
     )
     app.state.settings = settings

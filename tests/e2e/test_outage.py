@@ -96,7 +96,7 @@ def test_during_an_outage_what_needs_the_store_is_503(
     assert service.client.get("/health/ready").status_code == 200
     assert service.client.get("/health/live").status_code == 200
     assert len(_shown(service)) == 8
-    assert len(ids_of(service.client.get("/v1/latest"))) == 8
+    assert len(ids_of(service.client.get("/v1/latest?collapse=false"))) == 8
 
 
 def test_a_redis_that_lost_its_data_is_believed(service: Service, own_redis: RedisServer) -> None:
@@ -180,4 +180,4 @@ def _timed(
 
 
 def _shown(service: Service) -> list[str]:
-    return ids_of(service.client.post("/v1/recommendations", json={"n": 200}))
+    return ids_of(service.client.post("/v1/recommendations", json={"n": 200, "collapse": False}))

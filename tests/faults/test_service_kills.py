@@ -230,7 +230,7 @@ def check_reads_go_on(service: Service) -> None:
 def _all_shown(service: Service, ids: list[str]) -> bool:
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
-        body = {"candidates": page, "n": PAGE}
+        body = {"candidates": page, "n": PAGE, "collapse": False}
         if set(ids_of(service.client.post("/v1/recommendations", json=body))) != set(page):
             return False
     return True
