@@ -37,6 +37,7 @@ test-all: check ## test, more kills, Redis Cluster (up to an hour)
 	@$(BIN)/python -m pytest
 
 test-avx2: $(VENV)/installed-all ## the bundle on an emulated processor without AVX-512 (needs qemu-user-static)
+	@command -v qemu-x86_64 qemu-x86_64-static >/dev/null || { echo "needs QEMU 7.2 or later: apt-get install qemu-user-static" >&2; exit 2; }
 	@$(BIN)/python -m pytest tests/contract/test_avx2.py
 
 check: $(VENV)/installed-all ## formatting, lint, types, import rules

@@ -181,7 +181,7 @@ def _student(material: Material, teacher: Teacher | None) -> StudentCheckpoint |
 
 
 def is_of(bundle: Bundle, student: StudentCheckpoint) -> bool:
-    """Say whether a bundle was exported from a checkpoint: what is not quantised tells."""
+    """Say whether a bundle has the heads, tokenizer and texts of a checkpoint, to the byte."""
     exported = (student.model.click_model.to_contract().to_json(), student.tokenizer_json)
     shipped = (bundle.file(CLICK_MODEL), bundle.file(TOKENIZER))
     return exported == shipped and student.spec == bundle.text

@@ -81,7 +81,7 @@ def peak_mb() -> float:
 
 
 def open_bundle_encoder(spec: Spec) -> Encode:
-    """Open a bundle as the service does; only `contract` is imported."""
+    """Open a bundle, its golden answers unasked; only `contract` is imported."""
     from contract.bundle import open_bundle
     from contract.encoder import BundleEncoder
 

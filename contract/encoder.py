@@ -147,7 +147,7 @@ def by_length(lengths: Sequence[int], tokens_per_batch: int) -> list[Positions]:
 def for_each(pieces: Sequence[Positions], work: Callable[[Positions], None], threads: int) -> None:
     """Do each piece of work, on threads that end with the call.
 
-    The first error is raised once what has begun is done; what has not begun is left out.
+    The error of the first piece that failed, in their order, is raised once what has begun is done.
     """
     if min(threads, len(pieces)) < 2:
         for piece in pieces:

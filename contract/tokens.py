@@ -1,5 +1,6 @@
 """Canonical text to padded token ids and mask: the one tokeniser call of the project."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ class TextTokenizer:
     """Tokenise with the `tokenizer.json` of a bundle or checkpoint, cut at `max_tokens`."""
 
     def __init__(self, json: bytes, max_tokens: int) -> None:
+        # The library would spread a call over all cores; whoever wants several threads has them.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._tokenizer = Tokenizer.from_buffer(json)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)

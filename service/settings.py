@@ -17,8 +17,8 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65_535, description="port to listen on")
     workers: int = Field(1, ge=1, le=64, description="processes that share the port")
-    # A text costs two threads on two cores as much CPU time as one (0.97 times, measured), so each
-    # pays where a core is free; by default none is taken from what answers readers.
+    # Two threads on two cores encode 1.6 times as much as one (benchmarks/results/encoder.json);
+    # by default no core is taken from what answers readers.
     threads: int = Field(1, ge=1, le=64, description="encoder threads of each process")
 
     max_body_bytes: int = Field(256 * 1024, ge=1, description="cap of a request body")

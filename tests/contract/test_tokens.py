@@ -1,5 +1,10 @@
 """Tokens: padding, mask and truncation of the one tokeniser call."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -84,3 +89,37 @@ def test_padding_loses_nothing(rows: list[list[int]]) -> None:
         ids[mask == 1].tolist() for ids, mask in zip(tokens.ids, tokens.mask, strict=True)
     ] == rows
     assert (tokens.ids[tokens.mask == 0] == PAD).all()
+
+
+THREADS_OF_A_CALL = """
+import sys
+from pathlib import Path
+
+from contract.tokens import TextTokenizer
+
+tokenizer = TextTokenizer(Path(sys.argv[1]).read_bytes(), 32)
+tokenizer.rows(["team wins the cup"] * 2_000)
+lines = Path("/proc/self/status").read_text().splitlines()
+print(next(line.split()[1] for line in lines if line.startswith("Threads")))
+"""
+
+
+@pytest.mark.parametrize("spread", ["", "true"])
+def test_a_call_stays_on_its_thread(tmp_path: Path, spread: str) -> None:
+    """Unless the environment says that calls be spread over all cores."""
+    (tmp_path / "tokenizer.json").write_bytes(a_tokenizer_json())
+    others = {k: v for k, v in os.environ.items() if k != "TOKENIZERS_PARALLELISM"}
+    found = subprocess.run(
+        [sys.executable, "-c", THREADS_OF_A_CALL, str(tmp_path / "tokenizer.json")],
+        # NumPy's own threads are another matter.
+        env={
+            **others,
+            "OPENBLAS_NUM_THREADS": "1",
+            **({"TOKENIZERS_PARALLELISM": spread} if spread else {}),
+        },
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (int(found.stdout) == 1) is (not spread or os.cpu_count() == 1)

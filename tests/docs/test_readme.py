@@ -72,7 +72,8 @@ def peers() -> Figures:
 def alone() -> Figures:
     """Return the milliseconds of one headline."""
     p50 = {name: one["p50_ms"] for name, one in encoder_result()["alone"]["headline"].items()}
-    names = ("ours-2", "fastembed-student", "sentence-transformers-student")
+    peer = "fastembed-student"
+    names = ("ours-2", peer, f"{peer}-int8", "sentence-transformers-student")
     return [f"{p50[name]:.2f}" for name in names]
 
 
