@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 STORE ?= sqlite:///var/newsbert.sqlite
+SNAPSHOTS ?= var/snapshots
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check format bench bench-encoder test-avx2 train-sample train-bundle results clean
+.PHONY: help run test test-all check format bench bench-service bench-ranking bench-encoder test-avx2 train-sample train-bundle results clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,7 +29,7 @@ $(VENV)/installed-all: pyproject.toml constraints.txt
 run: $(VENV)/installed-service ## serve the bundled student and the sample catalogue on 127.0.0.1:8000
 	@mkdir -p var
 	@$(BIN)/newsbert refresh samples/articles.jsonl --behaviors samples/mind/train/behaviors.tsv --store $(STORE)
-	@exec $(BIN)/newsbert serve --store $(STORE) --port $(PORT)
+	@NEWSBERT_SNAPSHOTS=$(SNAPSHOTS) exec $(BIN)/newsbert serve --store $(STORE) --port $(PORT)
 
 test: check ## install everything, check and test it; Redis tests on a real redis-server
 	@$(BIN)/python -m pytest -m 'not slow and not cluster'
@@ -52,10 +53,18 @@ format: $(VENV)/installed-all ## format and mend what can be mended
 	@$(BIN)/ruff check --fix .
 
 bench: $(VENV)/installed-all ## measure and write benchmarks/results/ (needs wrk; TEACHER=DIR_OR_HUB_ID DATA=DIR)
-	@$(BIN)/python -m benchmarks.service
-	@$(MAKE) --no-print-directory bench-encoder
+	@$(MAKE) --no-print-directory bench-service bench-encoder
+	@$(MAKE) --no-print-directory bench-ranking
 	@$(BIN)/python -m benchmarks.reading
 	@$(if $(and $(TEACHER),$(DATA)),$(BIN)/python -m benchmarks.training --teacher $(TEACHER) --data $(DATA),echo "benchmarks.training needs TEACHER and DATA: left out")
+
+bench-service: $(VENV)/installed-all ## requests a second beside a yardstick, and where their time goes, on a quiet machine (needs wrk)
+	@$(BIN)/python -m benchmarks.service --seconds 5 --rounds 5
+
+bench-ranking: $(VENV)/installed-all ## what index, stories and diversity find and lose (DATA=DIR; without it made-up articles and samples only)
+	@$(BIN)/python -m benchmarks.retrieval $(if $(DATA),--data $(DATA))
+	@$(BIN)/python -m benchmarks.stories $(if $(DATA),--data $(DATA))
+	@$(if $(DATA),$(BIN)/python -m benchmarks.diversity --data $(DATA),echo "benchmarks.diversity needs DATA: left out")
 
 bench-encoder: $(VENV)/installed-all ## encoders beside public packages, on a quiet machine (TEACHER=DIR_OR_HUB_ID DATA=DIR CHECKPOINT=DIR)
 	@$(BIN)/python -m benchmarks.encoder $(if $(TEACHER),--teacher $(TEACHER)) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \

@@ -2,12 +2,14 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 # Below this the server was waiting for something else: the load tool, a neighbour, the disk.
 FULL_CORE = 0.95
+# A process that uses less of a core for so long waits for requests.
+IDLE_SHARE, IDLE_S = 0.05, 0.5
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -21,6 +23,13 @@ def parse_cpu_seconds(stat: str) -> float:
     # The command's name may hold blanks and brackets: count from the last bracket.
     fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def idle(used: Callable[[], float]) -> bool:
+    """Say whether a process only waits, by what it tells of its CPU time now and a little later."""
+    before = used()
+    time.sleep(IDLE_S)
+    return used() - before < IDLE_SHARE * IDLE_S
 
 
 def void_reason(cpu_share: float, errors: int) -> str | None:

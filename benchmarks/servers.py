@@ -9,14 +9,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks.comparison import BenchmarkError
+from benchmarks.cpu import cpu_seconds, idle
 from benchmarks.results import ROOT
 
 SERVER_CORE = 0
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 20.0
+NOT_PASSED = ("NEWSBERT_", "OPENBLAS_")
 Answer = tuple[int, bytes]
 
 
@@ -50,6 +53,13 @@ class Server:
         """Let it go on."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def settle(self) -> None:
+        """Wait until it has built what it builds in the background."""
+        give_up = time.monotonic() + START_TIMEOUT_S
+        while not idle(partial(cpu_seconds, self.pid)):
+            if time.monotonic() > give_up:
+                raise BenchmarkError(f"process {self.pid} is never idle")
+
     def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
@@ -61,17 +71,21 @@ class Server:
 
 
 @contextmanager
-def running(arguments: Sequence[str], *, ready: str, log: Path) -> Iterator[Server]:
-    """Run `python -m …` on the server's core until the block ends; `ready` answers 200 first."""
+def running(
+    arguments: Sequence[str], *, ready: str, log: Path, **settings: object
+) -> Iterator[Server]:
+    """Run `python -m …` on the server's core until the block ends; `ready` answers 200 first.
+
+    Extra settings are those of the service.
+    """
     port = free_port()
     command = ["taskset", "--cpu-list", str(SERVER_CORE), sys.executable, "-m", *arguments]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("NEWSBERT_")}
     with (
         log.open("wb") as output,
         subprocess.Popen(
             [*command, "--port", str(port)],
             cwd=ROOT,
-            env={**kept, "OMP_NUM_THREADS": "1"},
+            env=environment(**settings),
             stdout=output,
             stderr=output,
         ) as process,
@@ -82,6 +96,17 @@ def running(arguments: Sequence[str], *, ready: str, log: Path) -> Iterator[Serv
             yield server
         finally:
             _end(process, server)
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """Return the environment of a process that is measured: one thread, the service's settings.
+
+    Neither settings of the service nor of the numerical library are taken from here: which of its
+    kernels suits the processor is the library's own choice, as it would be anywhere else.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED)}
+    ours = {f"NEWSBERT_{name.upper()}": str(value) for name, value in settings.items()}
+    return {**kept, **ours, "OMP_NUM_THREADS": "1"}
 
 
 def free_port() -> int:

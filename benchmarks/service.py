@@ -1,22 +1,26 @@
-"""How many requests a second one core answers, beside a yardstick that only parses and replies."""
+"""How many requests a second one core answers, beside a yardstick that only parses and replies.
+
+And where the time of each request goes, stage by stage.
+"""
 
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 
-from benchmarks import catalogues
+from benchmarks import catalogues, stages
 from benchmarks.catalogues import Body
 from benchmarks.comparison import BenchmarkError, Spread, interleaved, ratios
 from benchmarks.load import CONNECTIONS, LOAD_CORE, Leg, load, require, valid_rounds
-from benchmarks.oracle import check_answers, recommender
+from benchmarks.oracle import ALL, MOST, Oracle, check_answers
 from benchmarks.results import FOLDER, ROOT, write_result
 from benchmarks.servers import SERVER_CORE, Server, running
 from contract.bundle import Bundle, open_bundle
@@ -26,6 +30,7 @@ from service.errors import ServiceError
 from service.ports import Store
 
 SEED = 11
+SEARCHES = {"exact": "exact", "ivf": "auto"}  # the service's setting of each search
 HISTORY, N, CANDIDATES = 50, 10, 200
 READERS = 500
 WARM_UP_S = 2
@@ -35,20 +40,26 @@ PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "orjson", 
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of request on one catalogue."""
+    """One kind of request, and the share of the yardstick that it is to reach, where one is set."""
 
     name: str
     path: str
     bodies: Sequence[Body]
+    goal: float | None = None
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A catalogue and the cases measured on it."""
+    """A catalogue, how it is searched, and the cases measured on it."""
 
-    name: str
-    fill: Callable[[Store, Bundle], None]
+    catalogue: str
+    search: str
     cases: Sequence[Case]
+
+    @property
+    def least(self) -> float:
+        """Return the share of the right articles that answers must have."""
+        return ALL if self.search == "exact" else MOST
 
 
 @click.command()
@@ -71,8 +82,15 @@ def main(*, bundle: Path, seconds: int, rounds: int, size: int, out: Path) -> No
         opened = open_bundle(bundle)
         figures: dict[str, Any] = {}
         runs: list[dict[str, Any]] = []
-        for setup in setups(size):
-            measure(setup, bundle, opened, seconds, rounds, figures, runs)
+        with TemporaryDirectory() as place:
+            for catalogue, fill in fillings(size).items():
+                url = f"sqlite:///{place}/{catalogue}.sqlite"
+                with filled(url, fill, opened) as store:
+                    oracle = Oracle(store, opened)
+                for setup in setups(size):
+                    if setup.catalogue == catalogue:
+                        bench = Bench(bundle, url, Path(place), oracle, seconds, rounds)
+                        bench.measure(setup, figures, runs)
     except (BenchmarkError, BundleError, ServiceError) as error:
         click.echo(f"benchmarks.service: {error}", err=True)
         sys.exit(2)
@@ -85,6 +103,7 @@ def main(*, bundle: Path, seconds: int, rounds: int, size: int, out: Path) -> No
             "dim": opened.manifest.dim,
             "seconds": seconds,
             "rounds": rounds,
+            "articles": size,
             "connections": CONNECTIONS,
             "store": "sqlite",
         },
@@ -95,54 +114,94 @@ def main(*, bundle: Path, seconds: int, rounds: int, size: int, out: Path) -> No
     click.echo(f"written to {file.name}")
 
 
+def fillings(size: int) -> dict[str, Callable[[Store, Bundle], None]]:
+    """Return what fills a store, by the catalogue's name."""
+    made_up = partial(catalogues.fill_with_made_up, size=size, seed=SEED)
+    return {"samples": catalogues.fill_with_samples, "made_up": made_up}
+
+
 def setups(size: int) -> list[Setup]:
-    """Return the catalogues and what is asked of each."""
+    """Return what is asked of each catalogue, and the goals of issue 5."""
     made_up = partial(catalogues.made_up_requests, READERS, size=size, history=HISTORY, seed=SEED)
     recommend, rank = "/v1/recommendations", "/v1/rank"
+    plain = [{**body, "diversity": 0} for body in made_up(n=N)]
+    samples = [Case("samples", recommend, catalogues.sample_requests(N))]
     large = [
-        Case(f"recommendations_{size}", recommend, made_up(n=N)),
-        Case(f"rank_{HISTORY}x{CANDIDATES}", rank, made_up(candidates=CANDIDATES)),
+        Case("default", recommend, made_up(n=N), 0.20),
+        Case("plain", recommend, plain, 0.30),
+        Case("rank", rank, made_up(candidates=CANDIDATES), 0.40),
     ]
-    samples = [Case("recommendations_samples", recommend, catalogues.sample_requests(N))]
-    fill = partial(catalogues.fill_with_made_up, size=size, seed=SEED)
     return [
-        Setup("samples", catalogues.fill_with_samples, samples),
-        Setup(f"made up {size}", fill, large),
+        Setup("samples", "exact", samples),
+        *(Setup("made_up", search, _named(large, search)) for search in SEARCHES),
     ]
 
 
-def measure(
-    setup: Setup,
-    path: Path,
-    bundle: Bundle,
-    seconds: int,
-    rounds: int,
-    figures: dict[str, Any],
-    runs: list[dict[str, Any]],
-) -> None:
-    """Fill a store, check the service's answers, load it and the yardstick; add what was found."""
-    with TemporaryDirectory() as place, filled(setup, Path(place), bundle) as (url, store):
-        truth = recommender(store, bundle)
-        serve = ("newsbert", "serve", "--bundle", str(path.absolute()), "--store", url)
-        with running(serve, ready="/health/ready", log=Path(place, "service.log")) as service:
+def _named(cases: Sequence[Case], search: str) -> list[Case]:
+    return [replace(case, name=f"{case.name}_{search}") for case in cases]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A filled store at a URL with the right answers, and how long to measure on it."""
+
+    bundle: Path
+    url: str
+    place: Path
+    oracle: Oracle
+    seconds: int
+    rounds: int
+
+    def measure(self, setup: Setup, figures: dict[str, Any], runs: list[dict[str, Any]]) -> None:
+        """Check the service's answers, load it and the yardstick; add what was found."""
+        retrieval = SEARCHES[setup.search]
+        files = {case.name: self._bodies(case) for case in setup.cases}
+        paths = {case.name: (case.path, files[case.name]) for case in setup.cases}
+        cpu = stages.processor_time(self.bundle, self.url, retrieval, paths)
+        serve = ("newsbert", "serve", "--bundle", str(self.bundle.absolute()), "--store", self.url)
+        log = self.place / "service.log"
+        with running(serve, ready="/health/ready", log=log, retrieval=retrieval) as service:
             for case in setup.cases:
-                size = check_answers(service, case.path, case.bodies, truth)
-                bodies = catalogues.write_bodies(Path(place, f"{case.name}.jsonl"), case.bodies)
-                with yardstick(size, Path(place)) as standard:
+                service.settle()
+                size = check_answers(service, case.path, case.bodies, self.oracle, setup.least)
+                wall = stages.told(service, case.path, files[case.name].read_bytes().splitlines())
+                with yardstick(size, self.place) as standard:
                     servers = {"service": service, "yardstick": standard}
-                    legs = alternate(servers, case.path, bodies, seconds, rounds)
+                    legs = alternate(
+                        servers, case.path, files[case.name], self.seconds, self.rounds
+                    )
                 runs += [{"case": case.name, **leg.as_dict()} for o in legs for leg in o.values()]
-                figures[case.name] = {**summary(case.name, legs), "answer_bytes": size}
+                figures[case.name] = {
+                    **summary(case, legs),
+                    "answer_bytes": size,
+                    "stages": stages.table(cpu[case.name], wall, request_us(legs)),
+                }
+                show(figures[case.name]["stages"])
+
+    def _bodies(self, case: Case) -> Path:
+        return catalogues.write_bodies(self.place / f"{case.name}.jsonl", case.bodies)
+
+
+def request_us(legs: Sequence[dict[str, Leg]]) -> float:
+    """Return the service's processor time of a request under load, in microseconds."""
+    return 1e6 / median(one["service"].requests_per_cpu_s for one in legs)
+
+
+def show(rows: dict[str, stages.Row]) -> None:
+    """Print a table of stages: processor time, and what `Server-Timing` said."""
+    for name, row in rows.items():
+        wall = row["server_timing_us"]
+        told = "" if wall is None else f"{wall:8.1f}"
+        click.echo(f"  {name:12}{row['cpu_us']:8.1f}{told}")
 
 
 @contextmanager
-def filled(setup: Setup, place: Path, bundle: Bundle) -> Iterator[tuple[str, Store]]:
-    """Make a store with the setup's catalogue; give its URL and itself."""
-    url = f"sqlite:///{place / 'store.sqlite'}"
+def filled(url: str, fill: Callable[[Store, Bundle], None], bundle: Bundle) -> Iterator[Store]:
+    """Open a store and fill it."""
     store = open_store(url)
     try:
-        setup.fill(store, bundle)
-        yield url, store
+        fill(store, bundle)
+        yield store
     finally:
         store.close()
 
@@ -179,17 +238,19 @@ def alternate(
     return legs
 
 
-def summary(name: str, legs: Sequence[dict[str, Leg]]) -> dict[str, Any]:
+def summary(case: Case, legs: Sequence[dict[str, Leg]]) -> dict[str, Any]:
     """Return speeds and their ratio over the rounds that count, and print them."""
     valid = valid_rounds(legs)
     speeds = {s: Spread.of([one[s] for one in valid]) for s in ("service", "yardstick")}
     ratio = Spread.of(ratios(valid, "service", "yardstick"))
     click.echo(
-        f"{name}: service {speeds['service']}/s, yardstick {speeds['yardstick']}/s, ratio {ratio}"
+        f"{case.name}: service {speeds['service']}/s, yardstick {speeds['yardstick']}/s, "
+        f"ratio {ratio}{'' if case.goal is None else f', goal {case.goal:.2f}'}"
     )
     return {
         **{f"{server}_requests_per_s": speed.as_dict() for server, speed in speeds.items()},
         "ratio": ratio.as_dict(),
+        "goal": case.goal,
         "void_rounds": len(legs) - len(valid),
     }
 

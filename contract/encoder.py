@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -25,8 +26,12 @@ TOKENS_PER_BATCH = 256
 CHUNKS = 16
 TEXTS_PER_CHUNK = (64, 256)
 
-# Articles of one look at the user encoder, and how far its mean may be off ours.
-LOGITS_PER_BATCH, MEAN_TOLERANCE = 512, 1e-5
+# Articles of one look at the user encoder.
+LOGITS_PER_BATCH = 512
+# Single precision tells a share from 1 by this much, and a share from 0 by that.
+LEAST_SHARE, LEAST_REST = 1e-37, 2.0**-24
+# The difference of two logits is read well up to here; a larger one is cut into so many steps.
+STEEP, STEPS = 4.0, (1, 4, 8, 16, 32, 64)
 
 
 class BundleEncoder:
@@ -71,33 +76,44 @@ class BundleEncoder:
         """Return how much the user encoder attends to each article: (N, D) -> (N,).
 
         A user vector is the mean of a history weighted by the softmax of its logits, so whoever
-        keeps them needs no graph per reader. Raise GraphFailed where it is no such mean.
+        keeps them needs no graph per reader (`contract.probing.check_means` sees to it). Right to
+        1e-4 where they are within +-30 of the zero vector's. Raise GraphFailed where one is no
+        number.
         """
         logits = np.empty(len(vectors), np.float32)  # (N,)
         for start in range(0, len(vectors), LOGITS_PER_BATCH):
             chunk = slice(start, start + LOGITS_PER_BATCH)
-            logits[chunk] = self._logits_beside_zero(vectors[chunk])
-        if len(vectors):
-            self._check_mean(vectors[:LOGITS_PER_BATCH], logits[:LOGITS_PER_BATCH])
+            logits[chunk] = self._above_zero(vectors[chunk])
+        if not np.isfinite(logits).all():
+            raise GraphFailed(USER_ENCODER, "the weight of an article is no number")
         return logits
 
-    def _logits_beside_zero(self, vectors: Vectors) -> NDArray[np.float64]:
-        # Read together with the zero vector, v comes out as w v with w = sigmoid(a(v) - a(0)):
-        # the logit of w is a(v) up to a constant, which a softmax does not see.
-        pairs = np.stack([vectors, np.zeros_like(vectors)], axis=1)  # (N, 2, D)
-        seen = self.users(pairs, np.ones(pairs.shape[:2], bool)).astype(np.float64)
-        own = vectors.astype(np.float64)
-        with np.errstate(all="ignore"):  # what is no share gives no number, which is refused
-            share = (seen * own).sum(axis=1) / (own * own).sum(axis=1)  # (N,)
-            return np.asarray(np.log(share) - np.log1p(-share))
+    def _above_zero(self, vectors: Vectors) -> NDArray[np.float64]:
+        """Return the logits less that of the zero vector: a constant that no softmax sees."""
+        logits, left = np.empty(len(vectors)), np.arange(len(vectors))
+        for count in STEPS:
+            # From zero to the vector itself along its own line, on which logits rise bit by bit.
+            way = [vectors[left] * np.float32(n / count) for n in range(count + 1)]
+            rises = np.stack([self._rise(*ends) for ends in pairwise(way)])  # (count, L)
+            logits[left] = rises.sum(axis=0)
+            is_steep = rises > STEEP
+            # A share of almost nothing is read well beside the zero vector, and there alone.
+            is_steep[1:] |= rises[1:] < -STEEP
+            left = left[is_steep.any(axis=0)]
+            if not len(left):
+                break
+        return logits
 
-    def _check_mean(self, history: Vectors, logits: Vectors) -> None:
-        shares = np.exp(logits - logits.max())
-        user = (shares / shares.sum()) @ history  # (D,)
-        seen = self.users(history[None], np.ones((1, len(history)), bool))[0]  # (D,)
-        # Written so that NaN is refused too.
-        if not np.abs(seen - user).max() <= MEAN_TOLERANCE:
-            raise GraphFailed(USER_ENCODER, "a user vector is no weighted mean of the history")
+    def _rise(self, low: Vectors, high: Vectors) -> NDArray[np.float64]:
+        # Read together, they come out as low + w (high - low) with w = sigmoid(a(high) - a(low)).
+        pairs = np.stack([high, low], axis=1)  # (N, 2, D)
+        seen = self.users(pairs, np.ones(pairs.shape[:2], bool)).astype(np.float64)
+        start = low.astype(np.float64)
+        way = high - start
+        with np.errstate(all="ignore"):  # what is no share gives no number, which is refused
+            share = ((seen - start) * way).sum(axis=1) / (way * way).sum(axis=1)  # (N,)
+        share = share.clip(LEAST_SHARE, 1 - LEAST_REST)
+        return np.asarray(np.log(share) - np.log1p(-share))
 
     def _run(self, output: str, texts: Sequence[str], width: int) -> Vectors:
         result = np.empty((len(texts), width), dtype=np.float32)  # (N, width)

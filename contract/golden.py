@@ -21,7 +21,7 @@ from contract.bundle_errors import (
 from contract.contents import check_contents
 from contract.encoder import BundleEncoder
 from contract.evaluation import encode_users
-from contract.probing import check_shapes
+from contract.probing import check_means, check_shapes
 from contract.scoring import ClickModel
 from contract.vectors import cosine
 
@@ -82,6 +82,7 @@ def verified_encoder(path: Path, *, threads: int = 1) -> tuple[Bundle, BundleEnc
     encoder = BundleEncoder(bundle, threads=threads)
     check_shapes(bundle, encoder)
     check_golden(bundle, encoder)
+    check_means(encoder, _golden_histories(bundle))
     return bundle, encoder
 
 
@@ -130,6 +131,15 @@ def check_golden(bundle: Bundle, encoder: BundleEncoder) -> GoldenReport:
             GOLDEN, f"cosine {least:.4f} to a recorded vector, at least {MIN_COSINE} needed"
         )
     return GoldenReport(least, sum(len(case.texts) for case in cases), len(cases))
+
+
+def _golden_histories(bundle: Bundle) -> Iterator[Vectors]:
+    """Yield each case's history, and all of its articles as one."""
+    for case in recorded_cases(bundle):
+        vectors, clicks = np.asarray(case.vectors, dtype=np.float32), len(case.history)
+        yield vectors
+        if clicks:
+            yield vectors[:clicks]
 
 
 def _read_cases(raw: bytes) -> Iterator[RecordedCase]:

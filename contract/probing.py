@@ -3,7 +3,7 @@
 Golden answers say that an encoder is the one that was exported; probes say that it can serve.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from contract.tokens import TextTokenizer
 MIN_BATCH_COSINE = 0.9999
 # Rounding of int8 graphs leaves a vector's length within this of 1.
 LENGTH_TOLERANCE = 1e-3
+# How far a user vector may be from the mean that the logits make.
+MEAN_TOLERANCE = 1e-5
 BATCH_TEXTS = 64
 
 
@@ -50,6 +52,23 @@ def check_batches(bundle: Bundle, texts: Sequence[str]) -> float:
             f"at least {MIN_BATCH_COSINE} needed",
         )
     return least
+
+
+def check_means(encoder: BundleEncoder, histories: Iterable[Vectors]) -> None:
+    """Compare users with the means that their histories' logits make; or raise GraphFailed.
+
+    Who serves keeps a logit for each article, and asks the user encoder for nothing else
+    (`BundleEncoder.click_logits`). Each history is (H, D).
+    """
+    for history in histories:
+        with refusing(GraphFailed, USER_ENCODER):
+            logits = encoder.click_logits(history).astype(np.float64)
+            seen = encoder.users(history[None], np.ones((1, len(history)), bool))[0]  # (D,)
+        shares = np.exp(logits - logits.max())
+        user = (shares / shares.sum()) @ history  # (D,)
+        # Written so that NaN is refused too.
+        if not np.abs(seen - user).max() <= MEAN_TOLERANCE:
+            raise GraphFailed(USER_ENCODER, "a user vector is no weighted mean of the history")
 
 
 def _check_readers(bundle: Bundle, encoder: BundleEncoder) -> None:

@@ -80,15 +80,24 @@ class ClickModel:
 
 def attended_match(match: Matrix, temperature: float) -> Matrix:
     """Average a candidate's matches with the history, weighted by themselves: (H, C) -> (C,)."""
-    weights = attention_weights(match, temperature)
-    return np.asarray(np.einsum("hc,hc->c", weights, match))
+    weights, ones = _exponentials(match, temperature), np.ones(len(match), match.dtype)
+    total = ones @ weights
+    # Sums by product, and one division at the end: no pass over the matrix but these three.
+    weights *= match
+    return np.asarray(ones @ weights / total)
 
 
 def attention_weights(match: Matrix, temperature: float) -> Matrix:
     """Softmax over the history of temperature * match: (H, C) -> (H, C), columns sum to 1."""
-    weights = temperature * match
+    weights = _exponentials(match, temperature)
+    weights /= weights.sum(axis=0)
+    return weights
+
+
+def _exponentials(match: Matrix, temperature: float) -> Matrix:
+    """Exponentials of temperature * match over the highest of each column: (H, C) -> (H, C)."""
+    weights = np.asarray(temperature * match)
     # In place: this is the larger part of scoring a request.
     weights -= weights.max(axis=0)
     np.exp(weights, out=weights)
-    weights /= weights.sum(axis=0)
-    return np.asarray(weights)
+    return weights

@@ -23,7 +23,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     OMP_NUM_THREADS=1 \
     NEWSBERT_HOST=0.0.0.0 \
     NEWSBERT_PORT=8000 \
-    NEWSBERT_STORE=sqlite:////data/newsbert.sqlite
+    NEWSBERT_STORE=sqlite:////data/newsbert.sqlite \
+    NEWSBERT_SNAPSHOTS=/data/snapshots
 RUN install --directory --owner=10001 --group=10001 /data
 VOLUME /data
 WORKDIR /app

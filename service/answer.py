@@ -94,4 +94,4 @@ class Answer:
 
 def ids_of(columns: Columns, rows: NDArray[np.intp]) -> tuple[str, ...]:
     """Return the ids of rows, in order."""
-    return tuple([columns.facts[row].id for row in rows.tolist()])
+    return tuple(columns.ids.take(rows).tolist())

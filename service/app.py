@@ -1,13 +1,16 @@
 """The composition root: builds every part of the service and owns its life."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import faiss
 import structlog
@@ -31,6 +34,7 @@ from service.gate import Gate
 from service.inventory import Inventory
 from service.lexicon import Lexicon
 from service.lists import Lists
+from service.memory import TidyExecutor
 from service.paging import Pager, SharedKey
 from service.ports import Activation, Store
 from service.publish import Publisher
@@ -39,6 +43,7 @@ from service.retrieval import Retrieval
 from service.routes import finding, lists, operating, publishing, reading, texts
 from service.routes.lane import Lane
 from service.running import Running
+from service.saving import Keeper, Saver
 from service.scores import Scorer
 from service.settings import Settings
 from service.snapshot import Snapshot
@@ -99,12 +104,22 @@ def _lifespan(
         async with AsyncExitStack() as stack:
             store = open_store(settings.store, on_rejected=telemetry.rejected)
             stack.callback(store.close)
-            # The follower's own: writers that wait for the store hold up nobody else's writes.
-            sizes = {"store": STORE_THREADS, "follower": 1, "encoder": settings.threads, "words": 1}
-            pools = (ThreadPoolExecutor(size, name) for name, size in sizes.items())
+            lexicon = Lexicon()
+            keeper = _keeper(settings, bundle, lexicon)
+            if keeper is not None:
+                stack.callback(keeper.close)
+            pools = (
+                # Indexes, words and snapshots take turns: at once they would need far more memory.
+                # Ended last: the others may still start the building of an index.
+                TidyExecutor(1, "background"),
+                ThreadPoolExecutor(STORE_THREADS, "store"),
+                # Its own: writers that wait for the store hold up nobody else's writes.
+                ThreadPoolExecutor(1, "follower"),
+                ThreadPoolExecutor(settings.threads, "encoder"),
+            )
             threads = _Threads(*map(stack.enter_context, pools))
             app.state.running = service = _compose(
-                settings, telemetry, bundle, encoder, store, threads
+                settings, telemetry, bundle, encoder, store, threads, lexicon, keeper
             )
             stack.push_async_callback(_cancel, service.jobs)
             yield
@@ -116,10 +131,10 @@ def _lifespan(
 class _Threads:
     """Where what blocks runs, so that the event loop never does."""
 
+    background: Executor
     store: Executor
     follower: Executor
     encoder: Executor
-    words: Executor
 
 
 def _compose(
@@ -129,25 +144,24 @@ def _compose(
     encoder: BundleEncoder,
     store: Store,
     threads: _Threads,
+    lexicon: Lexicon,
+    keeper: Keeper | None,
 ) -> Running:
     """Join the parts and start the jobs that run as long as the service does."""
-    lexicon = Lexicon()
-    catalogue = _catalogue(settings, bundle, encoder, lexicon)
-    words = Words(lambda: catalogue.current, lexicon, Bm25Builder(), threads.words)
+    catalogue = _catalogue(settings, bundle, encoder, lexicon, threads.background)
+    words = Words(lambda: catalogue.current, lexicon, Bm25Builder(), threads.background)
     batcher = Batcher(encoder.vectors, threads.encoder, workers=settings.threads)
     classifier = Batcher(encoder.topic_logits, threads.encoder, workers=settings.threads)
     articles = AsyncStore(store, threads.store)
     filler = Filler(articles, catalogue, batcher, bundle.text, time.time)
-    key = SharedKey(partial(store.secret, "cursor"))
+    key = _key(store, keeper)
     follower = Follower(
         AsyncStore(store, threads.follower),
         catalogue,
         filler,
         activate=partial(_at_load, store, key, bundle),
-        clock=time.time,
         telemetry=telemetry,
-        poll_interval_s=settings.poll_interval_s,
-        popularity_interval_s=settings.popularity_interval_s,
+        **_pace(settings),
     )
     current, retrieval = (lambda: catalogue.current), Retrieval(FaissSearch(), settings.retrieval)
     return Running(
@@ -168,8 +182,9 @@ def _compose(
             encoder=batcher.run(),
             classifier=classifier.run(),
             filler=filler.run(),
-            follower=follower.run(),
+            follower=follower.run(partial(keeper.load, catalogue.spare_rows) if keeper else None),
             words=words.run(),
+            **_saving(settings, keeper, follower, threads.background),
         ),
     )
 
@@ -187,17 +202,58 @@ def _texts(
 
 
 def _catalogue(
-    settings: Settings, bundle: Bundle, encoder: BundleEncoder, lexicon: Lexicon
+    settings: Settings,
+    bundle: Bundle,
+    encoder: BundleEncoder,
+    lexicon: Lexicon,
+    background: Executor,
 ) -> Catalogue:
     is_indexed = settings.retrieval == "auto"
     return Catalogue(
-        Activation(generation=0, model=bundle.model, namespace=bundle.namespace),
+        _unactivated(bundle),
         bundle.manifest.dim,
         history_ttl_s=settings.history_ttl_h * 3_600,
         logits=encoder.click_logits,
         terms=lexicon.terms,
         indexes=FaissIndexBuilder(settings.index_rows) if is_indexed else None,
+        start=lambda build: background.submit(build).add_done_callback(_tell_index),
     )
+
+
+def _unactivated(bundle: Bundle) -> Activation:
+    return Activation(generation=0, model=bundle.model, namespace=bundle.namespace)
+
+
+def _tell_index(built: "Future[None]") -> None:
+    # Without an index every row is searched: slower, and no less right.
+    if (error := built.exception()) is not None:
+        log.error("index_failed", exc_info=error)
+
+
+def _keeper(settings: Settings, bundle: Bundle, lexicon: Lexicon) -> Keeper | None:
+    """Keep snapshots in a folder for this model and store; what is in memory is never kept."""
+    store = urlsplit(settings.store)
+    if not settings.snapshots or store.scheme == "memory":
+        return None
+    # Without user and password, which are not the store's name.
+    place = f"{store.scheme}://{store.netloc.rpartition('@')[2]}{store.path}"
+    name = f"{bundle.model}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    activation, dim = _unactivated(bundle), bundle.manifest.dim
+    return Keeper(Path(settings.snapshots) / name, activation, dim, lexicon)
+
+
+def _key(store: Store, keeper: Keeper | None) -> SharedKey:
+    read = partial(store.secret, "cursor")
+    return SharedKey(read, keeper.key(), keeper.keep_key) if keeper else SharedKey(read)
+
+
+def _saving(
+    settings: Settings, keeper: Keeper | None, follower: Follower, thread: Executor
+) -> dict[str, Coroutine[None, None, None]]:
+    if keeper is None:
+        return {}
+    saver = Saver(keeper, follower.state, thread, interval_s=settings.snapshot_interval_s)
+    return {"saver": saver.run()}
 
 
 def _at_load(store: Store, key: SharedKey, bundle: Bundle) -> Activation:
@@ -210,6 +266,15 @@ def _common(settings: Settings) -> dict[str, Any]:
     """Return what all lists are made with."""
     stories = Variety(same_story=settings.same_story, window_s=settings.same_story_h * 3_600)
     return {"clock": time.time, "retrieved": settings.retrieved, "stories": stories}
+
+
+def _pace(settings: Settings) -> dict[str, Any]:
+    """Return how the store is followed."""
+    return {
+        "clock": time.time,
+        "poll_interval_s": settings.poll_interval_s,
+        "popularity_interval_s": settings.popularity_interval_s,
+    }
 
 
 def _limits(settings: Settings, bundle: Bundle) -> Limits:

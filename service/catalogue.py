@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import repeat
+from functools import partial
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from contract.article import Article, Vectors
 from service.columns import Columns, Facts, Times
-from service.ports import Activation, IndexBuilder, StoredArticle, VectorIndex
+from service.ports import Activation, IndexBuilder, Position, StoredArticle, VectorIndex
+from service.saved import Saved
 from service.snapshot import ABSENT, Snapshot
 
 # Rows written beyond the live ones before they are merged: 1 % of the catalogue or 2,000.
@@ -21,6 +23,8 @@ LOGITS_AT_ONCE = 4_096
 
 Logits: TypeAlias = Callable[[Vectors], NDArray[np.float32]]
 Terms: TypeAlias = Callable[[Article], bytes]
+Row: TypeAlias = tuple[Facts, Times, NDArray[np.float32], bytes]
+Starter: TypeAlias = Callable[[Callable[[], None]], object]
 
 
 class Catalogue:
@@ -28,7 +32,8 @@ class Catalogue:
 
     `logits` gives the attention logits of vectors, (N, D) -> (N,), and `terms` an article's word
     codes; one thread at a time asks for them, and without them there are none. With `indexes` a
-    snapshot that was loaded or merged gets an index soon after it is live.
+    snapshot that was loaded or merged gets an index soon after it is live; building one takes
+    seconds, so `start` may hand the work to a thread of its own.
     """
 
     def __init__(
@@ -41,18 +46,22 @@ class Catalogue:
         logits: Logits | None = None,
         terms: Terms | None = None,
         indexes: IndexBuilder | None = None,
+        start: Starter = lambda work: work(),
     ) -> None:
         self._dim = dim
         self._history_ttl_s = history_ttl_s
         self._merge_rows = merge_rows
-        self._spare_rows = 2 * merge_rows
+        self.spare_rows = 2 * merge_rows
         self._logits = logits
         self._terms = terms
         self._indexes = indexes
+        self._start = start
         self._last_index: VectorIndex | None = None
         self._versions: dict[str, int] = {}
+        # Articles that wait for a vector, each with its version.
+        self._lacking: dict[str, int] = {}
         self._weights: Mapping[str, float] = {}
-        self._writing, self._indexing = threading.Lock(), threading.Lock()
+        self._writing, self._is_building = threading.Lock(), False
         self.current = _empty(activation, dim)
 
     def load(self, batches: Iterable[list[StoredArticle]], now: float) -> None:
@@ -60,6 +69,37 @@ class Catalogue:
         self._replace(batches, now)
         # What the scan gave is let go of by now: the index needs memory of its own.
         self._index()
+
+    def saved(self, position: Position, revision: int) -> Saved:
+        """Return all that `restore` needs; no earlier than a position in the change log."""
+        with self._writing:
+            snapshot = self.current
+            return Saved(
+                activation=snapshot.activation,
+                position=position,
+                revision=revision,
+                lacking=dict(self._lacking),
+                columns=snapshot.columns,
+                rows=np.flatnonzero(snapshot.is_current),
+                popularity=snapshot.popularity,
+            )
+
+    def restore(self, saved: Saved) -> None:
+        """Replace the whole catalogue, its activation included, by one that was saved."""
+        columns, popularity = saved.columns, saved.popularity.tolist()
+        with self._writing:
+            known = {
+                facts.id: weight for facts, weight in zip(columns.facts, popularity, strict=True)
+            }
+            self._weights = {i: weight for i, weight in known.items() if weight > -np.inf}
+            self._lacking = dict(saved.lacking)
+            self._versions = {facts.id: facts.version for facts in columns.facts} | self._lacking
+            self.current = replace(self._over(columns), activation=saved.activation)
+        self._index()
+
+    def lacking(self) -> list[str]:
+        """Return the ids of the articles that wait for a vector."""
+        return list(self._lacking)
 
     def apply(self, changed: Iterable[StoredArticle], now: float) -> int:
         """Take over articles as the store now holds them; return how many were news.
@@ -97,21 +137,35 @@ class Catalogue:
             self.current = replace(self.current, activation=activation)
 
     def _replace(self, batches: Iterable[list[StoredArticle]], now: float) -> None:
-        found = {stored.id: stored for batch in batches for stored in batch}
-        columns = Columns.empty(len(found) + self._spare_rows, self._dim)
+        rows: dict[str, Row | None] = {}
+        versions: dict[str, int] = {}
+        lacking: dict[str, int] = {}
         with self._writing:
-            for stored in found.values():
-                if not self._is_forgotten(stored, now):
-                    self._append(columns, stored)
-            self._fill_logits(columns, 0)
-            self._versions = {stored.id: stored.version for stored in found.values()}
-            self.current = self._over(columns)
+            # Of an article only what is kept is held: all of all articles is several times as much.
+            for stored in chain.from_iterable(batches):
+                versions[stored.id] = stored.version
+                _note_lacking(lacking, stored)
+                rows[stored.id] = None if self._is_forgotten(stored, now) else self._row(stored)
+            self.current = self._over(self._columns(rows))
+            self._versions, self._lacking = versions, lacking
+
+    def _columns(self, rows: dict[str, Row | None]) -> Columns:
+        columns = Columns.empty(len(rows) + self.spare_rows, self._dim)
+        for article_id in list(rows):
+            # One copy of a vector at a time.
+            row = rows.pop(article_id)
+            if row is not None:
+                columns.append(*row)
+        self._fill_logits(columns, 0)
+        return columns
 
     def _take_over(self, changed: Iterable[StoredArticle], now: float) -> int:
         newer = _newest_of_each(stored for stored in changed if self._is_news(stored))
         if newer:
             self.current = self._extended(newer, now)
             self._versions.update({s.id: s.version for s in newer})
+            for stored in newer:
+                _note_lacking(self._lacking, stored)
         return len(newer)
 
     def _is_news(self, stored: StoredArticle) -> bool:
@@ -154,7 +208,7 @@ class Catalogue:
         )
 
     def _merged(self, snapshot: Snapshot, now: float, extra: int = 0) -> Snapshot:
-        room = self._spare_rows + extra
+        room = self.spare_rows + extra
         expires = snapshot.columns.expires[: snapshot.count]
         kept = snapshot.is_current & (expires + self._history_ttl_s > now)
         return self._over(snapshot.columns.taken(np.flatnonzero(kept), room))
@@ -176,13 +230,16 @@ class Catalogue:
         return np.fromiter(weights, np.float64, len(facts))
 
     def _append(self, columns: Columns, stored: StoredArticle) -> int:
+        row = self._row(stored)
+        return ABSENT if row is None else columns.append(*row)
+
+    def _row(self, stored: StoredArticle) -> Row | None:
         article, vector = stored.article, stored.vector
         if article is None or vector is None:
-            return ABSENT
+            return None
         facts = Facts.of(article, stored.version)
         times = Times.of(article, stored.first_seen)
-        terms = self._terms(article) if self._terms is not None else b""
-        return columns.append(facts, times, vector, terms)
+        return facts, times, vector, self._terms(article) if self._terms is not None else b""
 
     def _fill_logits(self, columns: Columns, first: int) -> None:
         if self._logits is None:
@@ -193,18 +250,29 @@ class Catalogue:
 
     def _index(self) -> None:
         """Index the live snapshot where it has none; until then it is searched exactly."""
-        if self._indexes is None:
-            return
-        with self._indexing:
-            snapshot = self.current
-            if snapshot.index is None:
-                index = self._indexes.build(snapshot.vectors, self._last_index)
+        with self._writing:
+            if self._indexes is None or self._is_building or self.current.index is not None:
+                return
+            self._is_building = True
+        self._start(partial(self._build, self._indexes))
+
+    def _build(self, indexes: IndexBuilder) -> None:
+        try:
+            while self._is_building:
+                snapshot = self.current
+                index = indexes.build(snapshot.vectors, self._last_index)
                 self._hang_in(index, snapshot.columns)
+        except BaseException:
+            self._is_building = False
+            raise
 
     def _hang_in(self, index: VectorIndex | None, columns: Columns) -> None:
         with self._writing:
-            # Whoever merged meanwhile has numbered the rows anew, and builds the next index.
-            if index is not None and self.current.columns is columns:
+            if self.current.columns is not columns:
+                # A merge meanwhile has numbered the rows anew: the next index is of those.
+                return
+            self._is_building = False
+            if index is not None:
                 self._last_index = index
                 self.current = replace(self.current, index=index)
 
@@ -216,6 +284,13 @@ def _newest_of_each(changed: Iterable[StoredArticle]) -> list[StoredArticle]:
         if known is None or _order(stored) > _order(known):
             newest[stored.id] = stored
     return list(newest.values())
+
+
+def _note_lacking(lacking: dict[str, int], stored: StoredArticle) -> None:
+    if stored.article is not None and stored.vector is None:
+        lacking[stored.id] = stored.version
+    else:
+        lacking.pop(stored.id, None)
 
 
 def _order(stored: StoredArticle) -> tuple[int, bool]:

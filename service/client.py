@@ -19,7 +19,16 @@ from pydantic import BaseModel
 from contract.article import Article
 from service.wire.articles import ArticleAnswer, BatchAnswer, PublishAnswer
 from service.wire.base import FieldError
+from service.wire.finding import SearchAnswer, SearchBody
+from service.wire.lists import CatalogueAnswer, ListAnswer
 from service.wire.ranked import RankAnswer, RankBody, RecommendationAnswer, RecommendationBody
+from service.wire.texts import (
+    ClassifyAnswer,
+    ClassifyBody,
+    EmbeddingsAnswer,
+    EmbeddingsBody,
+    ModelsAnswer,
+)
 
 FIRST_WAIT_S, LONGEST_WAIT_S, JITTER_S = 0.05, 1.0, 0.1
 # The longest that a service may ask a client to stay away.
@@ -78,9 +87,37 @@ class Client:
         """Return the candidates, best first."""
         return await self._ask("POST", "/v1/rank", RankAnswer, body)
 
-    async def latest(self, **query: Any) -> RecommendationAnswer:  # noqa: ANN401 (a query's values)
+    async def search(self, body: SearchBody) -> SearchAnswer:
+        """Return the articles found for a query, best first."""
+        return await self._ask("POST", "/v1/search", SearchAnswer, body)
+
+    async def latest(self, **query: Any) -> ListAnswer:  # noqa: ANN401 (a query's values)
         """Return the newest articles."""
-        return await self._ask("GET", "/v1/latest", RecommendationAnswer, query=query)
+        return await self._ask("GET", "/v1/latest", ListAnswer, query=query)
+
+    async def trending(self, **query: Any) -> ListAnswer:  # noqa: ANN401
+        """Return the most clicked articles."""
+        return await self._ask("GET", "/v1/trending", ListAnswer, query=query)
+
+    async def similar(self, article_id: str, **query: Any) -> ListAnswer:  # noqa: ANN401
+        """Return the articles nearest to one."""
+        return await self._ask("GET", f"/v1/news/{article_id}/similar", ListAnswer, query=query)
+
+    async def catalogue(self, **query: Any) -> CatalogueAnswer:  # noqa: ANN401
+        """Return a page of all articles, in the order of their ids."""
+        return await self._ask("GET", "/v1/news", CatalogueAnswer, query=query)
+
+    async def classify(self, body: ClassifyBody) -> ClassifyAnswer:
+        """Return the topics of texts."""
+        return await self._ask("POST", "/v1/classify", ClassifyAnswer, body)
+
+    async def embed(self, body: EmbeddingsBody) -> EmbeddingsAnswer:
+        """Return the vectors of texts."""
+        return await self._ask("POST", "/v1/embeddings", EmbeddingsAnswer, body)
+
+    async def models(self) -> ModelsAnswer:
+        """Return the models that serve."""
+        return await self._ask("GET", "/v1/models", ModelsAnswer)
 
     async def publish(self, article: Article) -> PublishAnswer:
         """Write an article; the same one again is no change."""

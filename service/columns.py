@@ -112,6 +112,7 @@ class Columns:
     history; `append` leaves it zero, its writer fills it.
     """
 
+    ids: NDArray[np.object_]  # (N,), str: an array of them is gathered faster than facts are
     vectors: Vectors  # (N, D)
     logits: NDArray[np.float32]  # (N,)
     published: NDArray[np.float64]  # (N,)
@@ -128,6 +129,7 @@ class Columns:
     def empty(cls, capacity: int, dim: int) -> Self:
         """Allocate room for `capacity` rows."""
         return cls(
+            ids=np.empty(capacity, object),
             vectors=np.empty((capacity, dim), np.float32),
             logits=np.zeros(capacity, np.float32),
             published=np.empty(capacity),
@@ -150,17 +152,34 @@ class Columns:
         self, facts: Facts, times: Times, vector: NDArray[np.float32], terms: bytes = b""
     ) -> int:
         """Write the next row and return its number; the caller sees to the room."""
-        n = len(self.facts)
+        n = self.describe(facts, terms)
         self.vectors[n] = vector
         self.published[n] = times.published
         self.embargo[n] = times.embargo
         self.expires[n] = times.expires
         self.time_unknown[n] = times.is_unknown
+        return n
+
+    def describe(self, facts: Facts, terms: bytes) -> int:
+        """Add what is no number of the next row and return its number; `numbers` hold the rest."""
+        n = len(self.facts)
         for codes, name in zip(self._codes(), _names(facts), strict=True):
             codes.write(n, name)
+        self.ids[n] = facts.id
         self.terms.append(terms)
         self.facts.append(facts)
         return n
+
+    def numbers(self) -> dict[str, NDArray[Any]]:
+        """Return by name the arrays that nothing else tells: (capacity, ...)."""
+        return {
+            "vectors": self.vectors,
+            "logits": self.logits,
+            "published": self.published,
+            "embargo": self.embargo,
+            "expires": self.expires,
+            "time_unknown": self.time_unknown,
+        }
 
     def cut(self, count: int) -> None:
         """Forget the rows from `count` on, which no snapshot has seen."""
@@ -186,8 +205,7 @@ class Columns:
         return self.topics, self.sources, self.languages
 
     def _arrays(self) -> tuple[NDArray[Any], ...]:
-        numbers = (self.vectors, self.logits, self.published, self.embargo, self.expires)
-        return *numbers, self.time_unknown, *(codes.values for codes in self._codes())
+        return self.ids, *self.numbers().values(), *(codes.values for codes in self._codes())
 
 
 def _names(facts: Facts) -> tuple[str, ...]:

@@ -145,9 +145,13 @@ class Finder:
         """
         vector = await self._vector(query)
         stages.mark("encode")
-        # Pinned only now: nothing waits from here on, and the answer is as new as can be.
+        # Pinned only now, so that the answer is as new as can be: nothing waits from here on but a
+        # search by words of which most are in no index yet.
         snapshot, now = self._snapshot(), self._clock()
-        ways = self._ways(snapshot, query, vector, now)
+        worded = None
+        if query.mode != Strategy.DENSE:
+            worded = await self._words.search(snapshot, query.text)
+        ways = self._ways(snapshot, query, vector, worded, now)
         stages.mark("search")
         answer = self._answer(snapshot, query, ways, now)
         stages.mark("choose")
@@ -167,7 +171,12 @@ class Finder:
         return vector
 
     def _ways(
-        self, snapshot: Snapshot, query: FindQuery, vector: NDArray[np.float32] | None, now: float
+        self,
+        snapshot: Snapshot,
+        query: FindQuery,
+        vector: NDArray[np.float32] | None,
+        worded: NDArray[np.float32] | None,
+        now: float,
     ) -> Ways:
         eligible, k = snapshot.eligible(query.criteria, now), self._most(query)
         eligible[snapshot.rows(query.exclude)] = False
@@ -177,10 +186,9 @@ class Finder:
             # Once more in double precision, so that equal vectors tie and their ids decide.
             cosines = (snapshot.vectors[rows].astype(np.float64) @ vector).astype(np.float32)
             dense = best(snapshot, rows, cosines.astype(np.float64), k)
-        if query.mode != Strategy.DENSE:
-            scores = self._words.scores(snapshot, query.text)
-            rows = np.flatnonzero(eligible & (scores > 0))
-            bm25 = best(snapshot, rows, scores[rows].astype(np.float64), k)
+        if worded is not None:
+            rows = np.flatnonzero(eligible & (worded > 0))
+            bm25 = best(snapshot, rows, worded[rows].astype(np.float64), k)
         return Ways(dense, bm25)
 
     def _answer(self, snapshot: Snapshot, query: FindQuery, ways: Ways, now: float) -> Answer:

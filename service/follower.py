@@ -1,10 +1,14 @@
-"""Follow the store: load the catalogue, then tail the change log, through any outage."""
+"""Follow the store: load the catalogue, then tail the change log, through any outage.
+
+A saved catalogue is gone on from: it is shown once the store was asked what has changed since, or
+as soon as the store does not answer, and then as what it is, stale.
+"""
 
 import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -12,11 +16,14 @@ import structlog
 from service.catalogue import Catalogue
 from service.errors import StoreError
 from service.filler import Filler
-from service.ports import Activation, Clock, Position, StoredArticle
+from service.ports import Activation, Clock, Position
+from service.saved import Saved
 from service.storage import AsyncStore
 from service.telemetry import Telemetry
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+# A look at the log that finds no more changes than these has caught up with it.
+FEW = 256
 
 log = structlog.get_logger()
 
@@ -24,8 +31,8 @@ log = structlog.get_logger()
 class Follower:
     """Keeps a catalogue equal to the store.
 
-    `is_ready` is True once the catalogue was loaded; `is_behind` while the store does not answer,
-    and `outage` names the error.
+    `is_ready` is True once there is a catalogue to show; `is_behind` while the store does not
+    answer or its changes are not taken over yet, and `outage` names the error.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class Follower:
         self._poll_interval_s = poll_interval_s
         self._popularity_interval_s = popularity_interval_s
         self._position: Position | None = None
+        self._is_activated, self._is_restored = False, False
         self._revision = 0
         self._popularity_due = 0.0
         self._nudged = asyncio.Event()
@@ -60,13 +68,26 @@ class Follower:
         """Look at the change log now instead of after the pause (this process just wrote)."""
         self._nudged.set()
 
-    async def run(self) -> None:
-        """Follow until cancelled; an outage of the store only makes the catalogue old."""
+    async def run(self, load_saved: Callable[[], Saved | None] | None = None) -> None:
+        """Follow until cancelled; an outage of the store only makes the catalogue old.
+
+        `load_saved` gives a catalogue to go on from, if there is one; it blocks.
+        """
         try:
+            if load_saved is not None:
+                await self._restore(load_saved)
             await self._follow()
         finally:
             # Whatever ended it: nothing is followed any more, and answers say so.
             self.is_behind = True
+
+    def state(self) -> Saved | None:
+        """Return what another process could go on from, None while this one is behind."""
+        # The position first: what the catalogue takes over meanwhile may come twice.
+        position, revision = self._position, self._revision
+        if position is None or self.is_behind:
+            return None
+        return self._catalogue.saved(position, revision)
 
     async def _follow(self) -> None:
         pause = FIRST_PAUSE_S
@@ -81,41 +102,52 @@ class Follower:
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
     async def _step(self) -> None:
+        if not self._is_activated:
+            self._catalogue.set_activation(await self._store.run(self._activate))
+            self._is_activated = True
         if self._position is None:
             self._position = await self._load()
         changes = await self._store.changes(self._position)
         self._note_answer()
         if not changes.is_complete:
             log.warning("change_log_gap")
-            self._position = None
+            self._position, self._is_activated, self.is_behind = None, False, True
             return
         if changes.ids:
             await self._apply(changes.ids)
         self._position = changes.position
         await self._read_popularity()
+        if len(changes.ids) <= FEW:
+            self._note_caught_up()
         if not changes.ids:
             await self._pause()
 
+    async def _restore(self, load_saved: Callable[[], Saved | None]) -> None:
+        saved = await self._store.run(load_saved)
+        if saved is None:
+            return
+        await self._store.run(partial(self._catalogue.restore, saved))
+        self._position, self._is_restored = saved.position, True
+        self._filler.add(self._catalogue.lacking())
+        self._note_size()
+        log.info("catalogue_restored", articles=self._catalogue.current.size)
+
     async def _load(self) -> Position:
         """Scan the whole store; the position is taken first, so nothing in between is lost."""
-        self._catalogue.set_activation(await self._store.run(self._activate))
         position = await self._store.run(self._store.blocking.position)
-        lacking = await self._store.run(self._scan)
+        await self._store.run(self._scan)
         self._revision, self._popularity_due = 0, 0.0
         await self._read_popularity()
         self._note_answer()
-        self.is_ready = True
+        self._note_caught_up()
         self._note_size()
-        self._filler.add(lacking)
+        self._filler.add(self._catalogue.lacking())
         log.info("catalogue_loaded", articles=self._catalogue.current.size)
         return position
 
-    def _scan(self) -> list[str]:
-        lacking: list[str] = []
+    def _scan(self) -> None:
         namespace = self._catalogue.current.activation.namespace
-        batches = self._store.blocking.scan(namespace=namespace)
-        self._catalogue.load(_noting(batches, lacking), self._clock())
-        return lacking
+        self._catalogue.load(self._store.blocking.scan(namespace=namespace), self._clock())
 
     async def _apply(self, ids: Sequence[str]) -> None:
         namespace = self._catalogue.current.activation.namespace
@@ -142,25 +174,21 @@ class Follower:
         self._nudged.clear()
 
     def _note_answer(self) -> None:
-        self.is_behind, self.outage = False, ""
+        self.outage = ""
         self._telemetry.store_up.set(1)
+
+    def _note_caught_up(self) -> None:
+        self.is_behind, self.is_ready = False, True
 
     def _note_outage(self, error: StoreError) -> None:
         kind = type(error).__name__
         if self.outage != kind:
             log.warning("store_lost", error=kind)
         self.is_behind, self.outage = True, kind
+        self.is_ready = self.is_ready or self._is_restored
         self._telemetry.store_up.set(0)
 
     def _note_size(self) -> None:
         snapshot = self._catalogue.current
         self._telemetry.articles.set(snapshot.size)
         self._telemetry.generation.set(snapshot.activation.generation)
-
-
-def _noting(
-    batches: Iterable[list[StoredArticle]], lacking: list[str]
-) -> Iterator[list[StoredArticle]]:
-    for batch in batches:
-        lacking.extend(stored.id for stored in batch if stored.vector is None)
-        yield batch

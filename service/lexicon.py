@@ -1,6 +1,7 @@
 """Lexicon: the words of texts as integers, append-only, so that codes in use never change."""
 
 import re
+from collections.abc import Sequence
 from unicodedata import normalize
 
 import numpy as np
@@ -38,6 +39,16 @@ class Lexicon:
     def __len__(self) -> int:
         """Return the number of words known: every code is below it."""
         return len(self._codes)
+
+    def known(self) -> list[str]:
+        """Return the words in the order of their codes."""
+        return list(self._codes)
+
+    def restore(self, known: Sequence[str]) -> None:
+        """Give words the codes that they had; raise ValueError when there are others already."""
+        if self._codes:
+            raise ValueError("words in use keep their codes")
+        self._codes.update(zip(known, range(len(known)), strict=True))
 
     def terms(self, article: Article) -> bytes:
         """Return the codes of an article's words, title before abstract: int32, as bytes."""

@@ -71,15 +71,26 @@ class Position:
 
 
 class SharedKey:
-    """A key that the store tells: None until it was read, which blocks and may raise StoreError."""
+    """A key that the store tells; until it was read it is the one `known` from before, or None.
 
-    def __init__(self, read: Callable[[], bytes]) -> None:
+    Reading it blocks and may raise StoreError; what was read is given to `keep`.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], bytes],
+        known: bytes | None = None,
+        keep: Callable[[bytes], object] | None = None,
+    ) -> None:
         self._read = read
-        self._key: bytes | None = None
+        self._key = known
+        self._keep = keep
 
     def load(self) -> None:
         """Ask the store."""
         self._key = self._read()
+        if self._keep is not None:
+            self._keep(self._key)
 
     def __call__(self) -> bytes | None:
         """Return the key as it was read last."""

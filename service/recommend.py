@@ -105,11 +105,12 @@ class Recommender:
         Fewer only when fewer exist, when the rest tells the same stories, or when caps are reached.
         """
         snapshot, now, stages = self._snapshot(), self._clock(), stages or Stages()
-        reader = self._reader(snapshot, query.history, now)
+        read = snapshot.history_rows(query.history, now, self._limits.history_ttl_s)
+        reader = self._reader(snapshot, read)
         stages.mark("reader")
         position = query.position
         at, before = (position.at, position.shown) if position else (now, 0)
-        rows = self._rows(snapshot, reader, query, now, stages)
+        rows = self._rows(snapshot, reader, query, read, now, stages)
         scored, order = self._scored(snapshot, reader, rows, query, at)
         stages.mark("score")
         offer = offered(
@@ -147,36 +148,45 @@ class Recommender:
     ) -> Ranking:
         """Score exactly the candidates by the click model alone."""
         snapshot, now, stages = self._snapshot(), self._clock(), stages or Stages()
-        reader = self._reader(snapshot, history, now)
+        read = snapshot.history_rows(history, now, self._limits.history_ttl_s)
+        reader = self._reader(snapshot, read)
         stages.mark("reader")
         asked = list(dict.fromkeys(candidates))
-        rows = np.fromiter(map(snapshot.row, asked), np.intp, len(asked))
+        rows = np.array(snapshot.look_up(asked), np.intp)
         is_shown = _is_shown(snapshot, rows, now)
+        # The ids are at hand already: the catalogue's own lie all over its memory.
+        shown = [asked[n] for n in np.flatnonzero(is_shown).tolist()]
+        stages.mark("filter")
         scored = self._scorer.scored(snapshot, reader, rows[is_shown])
         order = ranked(snapshot, scored)
         stages.mark("score")
         places = order.tolist() if explain else []
         return Ranking(
-            ids=list(ids_of(snapshot.columns, scored.rows[order])),
+            ids=[shown[place] for place in order.tolist()],
             scores=scored.scores[order].tolist(),
             reasons=[self._reasons(snapshot, reader, scored, Chosen(place)) for place in places],
-            missing=[asked[n] for n in np.flatnonzero(~is_shown)],
+            missing=[asked[n] for n in np.flatnonzero(~is_shown).tolist()],
             strategy=Strategy.PERSONAL if reader.rows else Strategy.NONE,
             degraded=_degraded(history, reader),
             activation=snapshot.activation,
         )
 
-    def _reader(self, snapshot: Snapshot, history: Sequence[str], now: float) -> Reader:
-        known = snapshot.history_rows(history, now, self._limits.history_ttl_s)
-        return self._scorer.reader(snapshot, known[-self._limits.history :])
+    def _reader(self, snapshot: Snapshot, read: Sequence[int]) -> Reader:
+        return self._scorer.reader(snapshot, read[-self._limits.history :])
 
     def _rows(
-        self, snapshot: Snapshot, reader: Reader, query: Query, now: float, stages: Stages
+        self,
+        snapshot: Snapshot,
+        reader: Reader,
+        query: Query,
+        read: Sequence[int],
+        now: float,
+        stages: Stages,
     ) -> Rows:
         """Return the rows worth scoring, on a later page those left of the first."""
         if query.position is not None:
             return remaining(snapshot, query.position.ids, now)
-        eligible = _eligible(snapshot, query, now)
+        eligible = _eligible(snapshot, query, read, now)
         stages.mark("filter")
         k = max(self._limits.retrieved, query.n)
         if reader.rows:
@@ -236,7 +246,7 @@ class Recommender:
         return reasons(
             self._scorer.click_model,
             scored.products[:, one.place],
-            history=[snapshot.columns.facts[row].id for row in reader.rows],
+            history=ids_of(snapshot.columns, np.array(reader.rows, np.intp)),
             shares=reader.shares,
             terms={
                 "popularity": float(scored.popularity[one.place]),
@@ -246,15 +256,17 @@ class Recommender:
         )
 
 
-def _eligible(snapshot: Snapshot, query: Query, now: float) -> Mask:
+def _eligible(snapshot: Snapshot, query: Query, read: Sequence[int], now: float) -> Mask:
     mask = snapshot.eligible(query.criteria, now)
     if query.candidates is not None:
         wanted = np.zeros(snapshot.count, bool)
         wanted[snapshot.rows(query.candidates)] = True
         mask &= wanted
-    mask[snapshot.rows(query.exclude)] = False
+    if query.exclude:
+        mask[snapshot.rows(query.exclude)] = False
     if query.exclude_seen:
-        mask[snapshot.rows(query.history)] = False
+        # What no longer counts as read has expired, and is not eligible either.
+        mask[read] = False
     return mask
 
 

@@ -1,6 +1,8 @@
 """Words: BM25 scores of a snapshot's rows, from an index that is rebuilt in the background."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
@@ -16,6 +18,8 @@ from service.snapshot import Snapshot
 # all the same, at some cost, and the frequencies of words that they bring begin to count.
 TAIL_SHARE, TAIL_ROWS = 0.05, 2_000
 LOOK_S, REST_S = 1.0, 60.0
+# Up to so many rows beyond the index are looked through at once: in a thread it would take longer.
+AT_ONCE = 4_000
 
 
 class Words:
@@ -24,7 +28,7 @@ class Words:
     `rebuilt` counts how often it did.
 
     The index goes with the list of facts that it was built over. A merge makes a new list and
-    keeps the order of what it keeps, so the index is carried over, not lost.
+    keeps the order of what it keeps, so the index is carried over, not lost. Any thread may ask.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Words:
         executor: Executor,
         *,
         tail_rows: int = TAIL_ROWS,
+        at_once: int = AT_ONCE,
         look_s: float = LOOK_S,
         rest_s: float = REST_S,
     ) -> None:
@@ -42,53 +47,83 @@ class Words:
         self._lexicon = lexicon
         self._builder = builder
         self._executor = executor
-        self._tail_rows = tail_rows
+        self._tail_rows, self._at_once = tail_rows, at_once
         self._look_s, self._rest_s = look_s, rest_s
         # Replaced whole. Of the columns the facts alone: old matrices are too large to keep.
         self._held: tuple[list[Facts], WordIndex] = ([], builder.build([], 0))
+        self._replacing = threading.Lock()
         self.rebuilt = 0
 
     def scores(self, snapshot: Snapshot, text: str) -> NDArray[np.float32]:
-        """Return the BM25 score of every row of the latest snapshot: (count,)."""
+        """Return the BM25 score of every row of a snapshot: (count,)."""
         index, terms = self._over(snapshot.columns.facts), snapshot.columns.terms
         tail = terms[index.size : snapshot.count]
         return index.scores(self._lexicon.codes(text), tail)[: snapshot.count]
 
+    async def search(self, snapshot: Snapshot, text: str) -> NDArray[np.float32]:
+        """Return the scores, in a thread where that takes long: soon after a start or a merge."""
+        facts, index = self._held
+        if facts is snapshot.columns.facts and snapshot.count - index.size <= self._at_once:
+            return self.scores(snapshot, text)
+        return await asyncio.to_thread(self.scores, snapshot, text)
+
+    def covered(self, snapshot: Snapshot) -> int:
+        """Return how many rows of a snapshot the index has; the others are its tail."""
+        return self._over(snapshot.columns.facts).size
+
     async def run(self) -> None:
-        """Rebuild whenever the tail has grown long, and rest in between."""
+        """Rebuild whenever the tail has grown long, and rest in between.
+
+        There is no rest while more rows are in a long tail than in the index.
+        """
+        rested = time.monotonic()
         while True:
-            is_due = self._is_due(self._snapshot())
-            if is_due:
-                await self._rebuild(self._snapshot())
-            await asyncio.sleep(self._rest_s if is_due else self._look_s)
+            snapshot = self._snapshot()
+            size = await asyncio.to_thread(self.covered, snapshot)
+            tail = snapshot.count - size
+            is_due = tail > min(TAIL_SHARE * size, self._tail_rows)
+            if is_due and (tail > max(size, self._tail_rows) or time.monotonic() >= rested):
+                await asyncio.get_running_loop().run_in_executor(
+                    self._executor, self._rebuild, snapshot
+                )
+                rested = time.monotonic() + self._rest_s
+            await asyncio.sleep(self._look_s)
 
     def _over(self, facts: list[Facts]) -> WordIndex:
         known, index = self._held
-        if facts is not known:
-            index = index.taken(_carried(known[: index.size], facts))
-            self._held = facts, index
-        return index
+        if facts is known:
+            return index
+        with self._replacing:
+            known, index = self._held
+            if facts is not known:
+                index = index.taken(_carried(known[: index.size], facts))
+            # Who still reads a snapshot of before a merge must not undo what was carried over it.
+            if facts is self._snapshot().columns.facts:
+                self._held = facts, index
+            return index
 
-    def _is_due(self, snapshot: Snapshot) -> bool:
-        size = self._over(snapshot.columns.facts).size
-        return snapshot.count - size > min(TAIL_SHARE * size, self._tail_rows)
-
-    async def _rebuild(self, snapshot: Snapshot) -> None:
+    def _rebuild(self, snapshot: Snapshot) -> None:
         # The words of these rows have their codes by now: the lexicon only grows.
         terms, vocabulary = snapshot.columns.terms[: snapshot.count], len(self._lexicon)
-        index = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._builder.build, terms, vocabulary
-        )
-        self._held = snapshot.columns.facts, index
+        index = self._builder.build(terms, vocabulary)
+        with self._replacing:
+            self._held = snapshot.columns.facts, index
         self.rebuilt += 1
 
 
 def _carried(known: Sequence[Facts], facts: Sequence[Facts]) -> NDArray[np.intp]:
     """Return which of the known rows the new ones begin with, in order."""
-    rows, places = list[int](), iter(enumerate(known))
-    for one in facts:
-        row = next((n for n, other in places if other is one), None)
-        if row is None:
-            break
-        rows.append(row)
-    return np.array(rows, np.intp)
+    old, new = _identities(known), _identities(facts)
+    order = np.argsort(old)
+    places = np.searchsorted(old, new, sorter=order)
+    is_known = places < len(old)
+    rows = order[places[is_known]]
+    is_known[is_known] = old[rows] == new[is_known]
+    end = int(is_known.argmin()) if not is_known.all() else len(new)
+    rows = rows[:end]
+    falls = np.flatnonzero(np.diff(rows) <= 0)
+    return rows[: falls[0] + 1] if len(falls) else rows
+
+
+def _identities(facts: Sequence[Facts]) -> NDArray[np.intp]:
+    return np.fromiter(map(id, facts), np.intp, len(facts))

@@ -25,6 +25,8 @@ PAUSE_S = 0.01
 class Service:
     """One `newsbert serve` process; the port stays over restarts, extra settings are variables."""
 
+    MODULE = "newsbert"
+
     def __init__(self, bundle: Path, store: str, directory: Path, **settings: object) -> None:
         self.port = free_port()
         self._flags = ("--bundle", str(bundle), "--store", store, "--port", str(self.port))
@@ -49,7 +51,7 @@ class Service:
         """Start the process and return at once."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "newsbert", "serve", *self._flags],
+                [sys.executable, "-m", self.MODULE, "serve", *self._flags],
                 cwd=ROOT,
                 env=environment(**self._environment),
                 stderr=log,

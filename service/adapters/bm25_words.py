@@ -6,8 +6,9 @@ article is found at once, and a tail scores as the index would (Lucene's variant
 ECIR 2020).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,10 +43,23 @@ class Tail:
         """Return the mean number of words of a row."""
         return len(self.codes) / max(1, len(self.lengths))
 
-    def counts(self, word: int, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how often each row has a word: (T,)."""
-        rows = np.searchsorted(ends, np.flatnonzero(self.codes == word), side="right")
-        return np.bincount(rows, minlength=len(ends))
+    def found(self, words: Codes) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
+        """Yield for each of some distinct words the rows that have it, and how often each does.
+
+        The rows are gone through once, however many words there are.
+        """
+        places = np.full(words.max(initial=-1) + 2, -1, np.int16)
+        places[words] = np.arange(len(words))
+        # Codes beyond the words' own come to lie on the last place, which is no word's.
+        of_each = places.take(self.codes, mode="clip")  # (W,)
+        at = np.flatnonzero(of_each >= 0)
+        rows = np.searchsorted(np.cumsum(self.lengths), at, side="right")
+        # One number for a word in a row, so that equal ones are the same word in the same row.
+        count = len(self.lengths)
+        hits, times = np.unique(of_each[at] * np.int64(count) + rows, return_counts=True)
+        ends = np.searchsorted(hits, np.arange(len(words) + 1) * count)
+        for start, end in pairwise(ends.tolist()):
+            yield hits[start:end] % count, times[start:end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +113,24 @@ class Bm25Words:
 
     def scores(self, words: Codes, tail: Sequence[bytes]) -> Scores:
         """Return the scores of its rows and of the tail: (size + tail,)."""
-        late = tail_scores(words, Tail.of(tail), self.indexed)
-        if self.indexed is None:
-            return late
-        early = self.indexed.scores(words)
-        return np.concatenate([early if self.kept is None else early[self.kept], late])
+        late = Tail.of(tail)
+        scores = np.zeros(self.size + len(tail), np.float32)
+        # A word said twice counts twice, and is looked for once.
+        distinct, said = np.unique(words, return_counts=True)
+        for times in np.unique(said):
+            scores += np.float32(times) * self._scores(distinct[said == times], late)
+        return scores
 
     def taken(self, rows: Rows) -> "Bm25Words":
         """Return the index over some of its rows, in that order, which are all it covers then."""
         return Bm25Words(self.indexed, rows if self.kept is None else self.kept[rows])
+
+    def _scores(self, words: Codes, tail: Tail) -> Scores:
+        late = tail_scores(words, tail, self.indexed)
+        if self.indexed is None:
+            return late
+        early = self.indexed.scores(words)
+        return np.concatenate([early if self.kept is None else early[self.kept], late])
 
 
 class Bm25Builder:
@@ -120,16 +143,16 @@ class Bm25Builder:
 
 
 def tail_scores(words: Codes, tail: Tail, indexed: Indexed | None) -> Scores:
-    """Score rows that no index holds: (T,)."""
-    ends = np.cumsum(tail.lengths)
+    """Score rows that no index holds by distinct words: (T,)."""
     mean_length = indexed.mean_length if indexed else tail.mean_length
     norms = K1 * (1 - B + B * tail.lengths / (mean_length or 1.0))  # (T,)
-    scores = np.zeros(len(ends), np.float32)
-    for word in words.tolist():
-        counts = tail.counts(word, ends)
-        rows = indexed.rows if indexed else len(ends)
-        frequency = indexed.frequency(word) if indexed else int(np.count_nonzero(counts))
+    scores = np.zeros(len(norms), np.float32)
+    if not len(norms):
+        return scores
+    count = indexed.rows if indexed else len(norms)
+    for word, (rows, times) in zip(words.tolist(), tail.found(words), strict=True):
+        frequency = indexed.frequency(word) if indexed else len(rows)
         # In the precisions of bm25s, so that two copies of a text tie wherever they stand.
-        rarity = np.float32(np.log(1 + (rows - frequency + 0.5) / (frequency + 0.5)))
-        scores += (rarity * (counts / (norms + counts))).astype(np.float32)
+        rarity = np.float32(np.log(1 + (count - frequency + 0.5) / (frequency + 0.5)))
+        scores[rows] += (rarity * (times / (norms[rows] + times))).astype(np.float32)
     return scores

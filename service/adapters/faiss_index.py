@@ -16,10 +16,10 @@ from contract.article import Mask, Vectors
 from service.ports import VectorIndex
 
 FEWEST_ROWS = 10_000
-# The share of the lists to search when nothing is filtered. Readers of many topics have their best
-# articles all over: of the true top 10 for MIND's readers a quarter of the lists finds 91 %, half
-# of them 98 to 99 %, this share 99.7 %.
-SHARE = 0.6
+# The lists to search when nothing is filtered: a share of them, and never fewer than so many.
+# Readers of many topics have their best articles all over, and of few lists more are needed. Chosen
+# with a step to spare (benchmarks/results/retrieval.json).
+SHARE, FEWEST_LISTS = 3 / 8, 24
 SEED, ROUNDS, TRAINED_PER_LIST = 5, 10, 256
 ADDED_AT_ONCE = 8_192
 MAGIC: Final = b"NBIX\x01"
@@ -29,9 +29,14 @@ HEADER: Final = len(MAGIC) + hashlib.sha256().digest_size
 class FaissIndex:
     """The lists of one matrix; searched by several threads at once and never changed."""
 
-    def __init__(self, lists: faiss.IndexIVFPQFastScan, share: float = SHARE) -> None:
+    def __init__(
+        self,
+        lists: faiss.IndexIVFPQFastScan,
+        share: float = SHARE,
+        fewest_lists: int = FEWEST_LISTS,
+    ) -> None:
         self._lists = lists
-        self._share = share
+        self._unfiltered = max(fewest_lists, lists.nlist * share)
 
     @property
     def size(self) -> int:
@@ -48,8 +53,8 @@ class FaissIndex:
 
         So as many survivors are met as rows without a filter, until no list is left out.
         """
-        count = int(self._lists.nlist)
-        return min(count, ceil(count * self._share * self.size / max(survivors, 1)))
+        wanted = ceil(self._unfiltered * self.size / max(survivors, 1))
+        return min(int(self._lists.nlist), wanted)
 
     def top(
         self, query: NDArray[np.float32], eligible: Mask, k: int, *, survivors: int
@@ -106,9 +111,15 @@ class FaissIndex:
 class FaissIndexBuilder:
     """Builds and reads such indexes; the same vectors give the same index."""
 
-    def __init__(self, fewest_rows: int = FEWEST_ROWS, share: float = SHARE) -> None:
+    def __init__(
+        self,
+        fewest_rows: int = FEWEST_ROWS,
+        share: float = SHARE,
+        fewest_lists: int = FEWEST_LISTS,
+    ) -> None:
         self._fewest_rows = fewest_rows
         self._share = share
+        self._fewest_lists = fewest_lists
 
     def build(self, vectors: Vectors, like: VectorIndex | None) -> FaissIndex | None:
         """Index the rows (N, D); None where exact search is faster or D is odd.
@@ -125,7 +136,7 @@ class FaissIndexBuilder:
         # In blocks: coding makes a copy of what it codes.
         for start in range(0, rows, ADDED_AT_ONCE):
             lists.add(vectors[start : start + ADDED_AT_ONCE])
-        return FaissIndex(lists, self._share)
+        return FaissIndex(lists, self._share, self._fewest_lists)
 
     def from_bytes(self, raw: bytes) -> FaissIndex:
         """Read what `to_bytes` wrote; raise ValueError for anything else."""
@@ -136,7 +147,7 @@ class FaissIndexBuilder:
             index = faiss.deserialize_index(np.frombuffer(raw, np.uint8, offset=HEADER))
         except (RuntimeError, MemoryError) as error:
             raise ValueError("not a sound index: it cannot be read") from error
-        return FaissIndex(_as_lists(index), self._share)
+        return FaissIndex(_as_lists(index), self._share, self._fewest_lists)
 
 
 def lists_for(rows: int) -> int:

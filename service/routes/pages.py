@@ -44,10 +44,19 @@ def _items(articles: Sequence[Picked], include: Sequence[str]) -> Iterator[dict[
             item["also"] = one.also
         if one.reasons is not None:
             item["reasons"] = one.reasons
-        yield item | {name: _included(one, name) for name in include}
+        yield item | {name: included(one, name) for name in include}
 
 
-def _included(one: Picked, name: str) -> object:
+def included(one: Picked, name: str) -> object:
+    """Return a field of an article by its name, as `include` has it."""
     if name != "published_at":
         return getattr(one.facts, name)
-    return None if one.published is None else datetime.fromtimestamp(one.published, UTC)
+    return None if one.published is None else _time(one.published)
+
+
+def _time(epoch_s: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(epoch_s, UTC)
+    except (ValueError, OverflowError):
+        # A snapshot saved before such times were refused may hold one.
+        return None

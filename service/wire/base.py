@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from contract.article import ArticleId, Name
+from contract.article import Time as AnyTime
 from service.criteria import Criteria
 from service.paging import MAX_CHARS
 
@@ -21,7 +22,7 @@ def _only_text(value: object) -> object:
 
 
 # JSON has no times: text is the only form they come in, and numbers would be guessed at.
-Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_only_text)]
+Time = Annotated[AnyTime, Field(strict=False), BeforeValidator(_only_text)]
 Ids = Annotated[list[ArticleId], Field(max_length=MAX_IDS)]
 # What else makes a cursor is said when it is read: it is refused then, with the reason.
 Cursor = Annotated[

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import catalogues
 from benchmarks.agreement import agreement, check_vectors
 from benchmarks.comparison import BenchmarkError
-from benchmarks.oracle import DIVERSITY, check_answer, recommender
+from benchmarks.oracle import DEFAULTS, MOST, Oracle, check_answer, check_answers, recommender
 from contract.bundle import Bundle
 from service.adapters.memory_store import MemoryStore
 from service.recommend import Query, Recommender
@@ -27,11 +27,23 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def truth(bundle: Bundle) -> Recommender:
-    """Build the use case over a made-up catalogue."""
+def store(bundle: Bundle) -> MemoryStore:
+    """Make up a catalogue."""
     store = MemoryStore()
     catalogues.fill_with_made_up(store, bundle, SIZE, seed=1)
+    return store
+
+
+@pytest.fixture(scope="module")
+def service(store: MemoryStore, bundle: Bundle) -> Recommender:
+    """Build the use case over it, as the service does."""
     return recommender(store, bundle)
+
+
+@pytest.fixture(scope="module")
+def oracle(store: MemoryStore, bundle: Bundle) -> Oracle:
+    """Build the oracle over it."""
+    return Oracle(store, bundle)
 
 
 def random_vectors(count: int, dim: int, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -46,18 +58,19 @@ def a_request(**changes: Any) -> dict[str, Any]:
     return {**body, **changes}
 
 
-def answered(body: dict[str, Any], truth: Recommender) -> dict[str, Any]:
+def answered(body: dict[str, Any], service: Recommender) -> dict[str, Any]:
     """Answer as the service does."""
     if "candidates" in body:
-        ranking = truth.rank(body["history"], body["candidates"])
+        ranking = service.rank(body["history"], body["candidates"])
         pairs = list(zip(ranking.ids, ranking.scores, strict=True))
         return {
             "items": [{"id": i, "score": score} for i, score in pairs],
             "strategy": ranking.strategy,
             "degraded": ranking.degraded,
         }
-    wanted = Query(history=body["history"], n=body["n"], diversity=DIVERSITY)
-    answer = truth.recommend(wanted)
+    diversity = body.get("diversity", DEFAULTS.diversity)
+    wanted = Query(history=body["history"], n=body["n"], diversity=diversity)
+    answer = service.recommend(wanted)
     return {
         "items": [{"id": one.facts.id, "score": one.score} for one in answer.articles],
         "strategy": answer.strategy,
@@ -130,10 +143,13 @@ def test_bodies_are_written_one_a_line(tmp_path: Path) -> None:
     assert [json.loads(line) for line in file.read_text().splitlines()] == [{"n": 1}, {"n": 2}]
 
 
-def test_right_answers_pass(truth: Recommender) -> None:
-    """For recommendations and for ranking."""
-    for body in (a_request(), {"history": ["M1"], "candidates": ["M2", "M3"]}):
-        check_answer(body, answered(body, truth), truth)
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_right_answers_pass(service: Recommender, oracle: Oracle, is_exact: bool) -> None:
+    """Service and oracle agree: by default, with and without diversity, and in ranking."""
+    ranking = {"history": ["M1"], "candidates": ["M2", "M3"]}
+    for body in (a_request(), a_request(diversity=0), a_request(diversity=0.5), ranking):
+        answer = answered(body, service)
+        assert check_answer(body, answer, oracle, is_exact=is_exact) == 1
 
 
 @pytest.mark.parametrize(
@@ -148,20 +164,65 @@ def test_right_answers_pass(truth: Recommender) -> None:
     ],
 )
 def test_a_wrong_answer_is_noticed(
-    truth: Recommender, spoil: Callable[[dict[str, Any]], Any], complaint: str
+    service: Recommender,
+    oracle: Oracle,
+    spoil: Callable[[dict[str, Any]], Any],
+    complaint: str,
 ) -> None:
     """Each check of an answer has been seen to fail."""
     body = a_request()
-    answer = answered(body, truth)
+    answer = answered(body, service)
     spoil(answer)
     with pytest.raises(BenchmarkError, match=complaint):
-        check_answer(body, answer, truth)
+        check_answer(body, answer, oracle, is_exact=True)
 
 
-def test_an_article_of_the_history_is_noticed(truth: Recommender) -> None:
+def test_an_index_may_miss_articles_but_scores_them_right(
+    service: Recommender, oracle: Oracle
+) -> None:
+    """An article that is none of the best lowers the share; a wrong score is an error."""
+    body = a_request(diversity=0)
+    answer = answered(body, service)
+    last = answered(a_request(diversity=0, n=11), service)["items"][10]
+    answer["items"][9] = last
+    assert check_answer(body, answer, oracle, is_exact=False) == 0.9
+    with pytest.raises(BenchmarkError, match="belongs"):
+        check_answer(body, answer, oracle, is_exact=True)
+    answer["items"][9]["score"] += 0.1
+    with pytest.raises(BenchmarkError, match="instead of"):
+        check_answer(body, answer, oracle, is_exact=False)
+
+
+class Answering:
+    """A server that answers by a function."""
+
+    def __init__(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._answer = answer
+
+    def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Answer one request."""
+        return 200, json.dumps(self._answer(json.loads(body))).encode()
+
+
+def test_too_few_of_the_right_articles_are_refused(service: Recommender, oracle: Oracle) -> None:
+    """The share counts over all answers that are looked at, and their mean size comes back."""
+    bodies = [a_request(diversity=0)] * 3
+
+    def missing_one(body: dict[str, Any]) -> dict[str, Any]:
+        answer = answered({**body, "n": 11}, service)
+        del answer["items"][9]
+        return answer
+
+    server: Any = Answering(missing_one)
+    assert check_answers(server, "/", bodies, oracle, least=0.9) > 100
+    with pytest.raises(BenchmarkError, match=r"0\.900 of the right articles instead of 0\.98"):
+        check_answers(server, "/", bodies, oracle, least=MOST)
+
+
+def test_an_article_of_the_history_is_noticed(service: Recommender, oracle: Oracle) -> None:
     """What the reader has read is not recommended."""
     body = a_request()
-    answer = answered(body, truth)
+    answer = answered(body, service)
     answer["items"][9]["id"] = body["history"][0]
     with pytest.raises(BenchmarkError, match="of the history"):
-        check_answer(body, answer, truth)
+        check_answer(body, answer, oracle, is_exact=True)

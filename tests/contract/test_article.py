@@ -1,7 +1,7 @@
 """Articles and impressions: what an id, a text and a time may be."""
 
 from dataclasses import FrozenInstanceError
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from pydantic import ValidationError
@@ -89,6 +89,24 @@ def test_times_have_a_zone(field: str) -> None:
     assert getattr(an_article(**{field: aware}), field) == aware
     with pytest.raises(ValidationError, match=field):
         an_article(**{field: datetime(2024, 2, 29)})  # noqa: DTZ001 (that is the point)
+
+
+@pytest.mark.parametrize("field", ["published_at", "embargo_until", "expires_at"])
+@pytest.mark.parametrize("wall", [datetime.min, datetime.max.replace(microsecond=0)])  # noqa: DTZ901
+def test_times_are_of_the_years_1_to_9999_in_utc(field: str, wall: datetime) -> None:
+    """The first and the last second are times; where UTC has no such year, none is."""
+    assert getattr(an_article(**{field: wall.replace(tzinfo=UTC)}), field) is not None
+    side = 14 if wall.year == 1 else -14
+    for zone in (side, side / 14 / 3600):  # by hours, by one second
+        beyond = wall.replace(tzinfo=timezone(timedelta(hours=zone)))
+        with pytest.raises(ValidationError, match=f"{field}\n  a time is of the years 1 to 9999"):
+            an_article(**{field: beyond})
+
+
+def test_the_last_split_second_is_refused() -> None:
+    """In epoch seconds it would be rounded up to the year 10000."""
+    with pytest.raises(ValidationError, match="published_at"):
+        an_article(published_at=datetime.max.replace(tzinfo=UTC))
 
 
 def test_an_unknown_field_is_refused() -> None:

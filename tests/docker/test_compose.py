@@ -153,6 +153,16 @@ def test_redis_loses_no_acknowledged_write(services: Services) -> None:
     assert redis["volumes"] == ["redis:/data"]
 
 
+def test_replicas_start_from_snapshots_on_one_named_volume(services: Services) -> None:
+    """Where the image keeps them: a replica that is replaced goes on where the last one was."""
+    image = (ROOT / "docker/service.Dockerfile").read_text("utf-8")
+    (kept,) = re.findall(r"NEWSBERT_SNAPSHOTS=(\S+)", image)
+    replicas = [service for name, service in services.items() if name.startswith("service-")]
+    assert [replica["volumes"] for replica in replicas] == [["snapshots:/data"]] * 2
+    assert kept.startswith("/data/")
+    assert "NEWSBERT_SNAPSHOTS" not in replicas[0]["environment"]
+
+
 def test_volumes_are_named_or_read_only_files_of_this_project(compose: dict[str, Any]) -> None:
     """Nothing of the host is writable, and every mounted file exists."""
     for service in compose["services"].values():

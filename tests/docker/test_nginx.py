@@ -18,14 +18,38 @@ import pytest
 
 from service.errors import BodyTooLarge, NotReady
 from service.gate import REQUEST_ID
+from service.paging import MAX_CHARS
 from service.problems import TABLE
 from service.routes.publishing import BATCH_TIMEOUT_S
 from service.settings import Settings
 
-CONFIG = Path(__file__).resolve().parents[2] / "docker/nginx.conf"
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG, OPENAPI = ROOT / "docker/nginx.conf", ROOT / "docs/openapi.json"
 NGINX = shutil.which("nginx")
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="there is no nginx on PATH")
 UNITS = {"k": 1024, "m": 1024**2}
+
+
+def versioned() -> list[tuple[str, str]]:
+    """Return method and path of every versioned route of the service."""
+    paths = json.loads(OPENAPI.read_text("utf-8"))["paths"]
+    return [
+        (method.upper(), path.replace("{id}", "S0001"))
+        for path, methods in paths.items()
+        for method in methods
+        if path.startswith("/v1/")
+    ]
+
+
+def writing() -> list[tuple[str, str]]:
+    """Return the routes that change something."""
+    return [r for r in versioned() if r[0] in {"PUT", "DELETE"} or r[1] == "/v1/news:batch"]
+
+
+def reading() -> list[tuple[str, str]]:
+    """Return the others, but for those whose path is also written to: nginx goes by the path."""
+    written = {path for _, path in writing()}
+    return [(method, path) for method, path in versioned() if path not in written]
 
 
 class Replica(ThreadingHTTPServer):
@@ -156,7 +180,7 @@ def test_metrics_stay_inside(balancer: Balancer, path: str) -> None:
     """No spelling of the path reaches a replica, and the refusal has the service's shape."""
     status, headers, body = balancer.send("GET", path)
     assert (status, json.loads(body)["code"]) == (404, "not_found")
-    assert REQUEST_ID.fullmatch(headers["x-request-id"])
+    assert REQUEST_ID.fullmatch(headers["x-request-id"].encode())
     assert balancer.asked == []
 
 
@@ -169,6 +193,14 @@ def test_bodies_up_to_the_cap_pass_and_larger_ones_are_refused(balancer: Balance
     assert (status, json.loads(body)) == (413, an_error(413, code_of(BodyTooLarge), body))
     assert headers["content-type"] == "application/json"
     assert balancer.send("POST", "/v1/news:batch", bytes(cap + 1))[0] == 200
+
+
+@needs_nginx
+def test_the_longest_cursor_passes_in_a_query_string(balancer: Balancer) -> None:
+    """Lists are continued by GET; nginx by itself refuses such a line."""
+    path = f"/v1/latest?n=200&cursor={'x' * MAX_CHARS}"
+    assert balancer.send("GET", path)[0] == 200
+    assert balancer.asked[0][1] == path
 
 
 @needs_nginx
@@ -189,27 +221,35 @@ def test_a_request_id_is_passed_on_when_it_is_sound_and_made_when_not(balancer: 
     )
     assert first == "abc-123"
     assert second != third
-    assert all(REQUEST_ID.fullmatch(one) for one in (second, third))
+    assert all(REQUEST_ID.fullmatch(one.encode()) for one in (second, third))
 
 
 @needs_nginx
-def test_a_reading_request_is_tried_on_the_other_replica(balancer: Balancer) -> None:
-    """A replica that sheds or is not ready costs readers nothing."""
+@pytest.mark.parametrize(("method", "path"), reading())
+def test_a_reading_request_is_tried_on_the_other_replica(
+    balancer: Balancer, method: str, path: str
+) -> None:
+    """A replica that sheds or is not ready costs readers nothing, whatever they ask for."""
     balancer.replicas[0].status = 503
-    answers = [balancer.send("POST", "/v1/recommendations", b"{}")[0] for _ in range(6)]
-    assert answers == [200] * 6
+    answers = [balancer.send(method, path, b"{}")[0] for _ in range(4)]
+    assert answers == [200] * 4
     assert balancer.replicas[0].asked
 
 
 @needs_nginx
-def test_a_refused_write_is_sent_once(balancer: Balancer) -> None:
+@pytest.mark.parametrize(("method", "path"), writing())
+def test_a_refused_write_is_sent_once(balancer: Balancer, method: str, path: str) -> None:
     """What a replica answered to a write is the answer."""
     for replica in balancer.replicas:
         replica.status = 503
-    for method in ("PUT", "DELETE"):
-        assert balancer.send(method, "/v1/news/S0001", b"{}")[0] == 503
-    assert balancer.send("POST", "/v1/news:batch", b"{}")[0] == 503
-    assert len(balancer.asked) == 3
+    assert balancer.send(method, path, b"{}")[0] == 503
+    assert len(balancer.asked) == 1
+
+
+def test_a_route_that_writes_is_known_as_one() -> None:
+    """A new one is noticed here before the balancer repeats it."""
+    assert {path for _, path in writing()} == {"/v1/news/S0001", "/v1/news:batch"}
+    assert set(versioned()) - {*reading(), *writing()} == {("GET", "/v1/news/S0001")}
 
 
 @needs_nginx

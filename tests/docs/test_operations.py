@@ -3,15 +3,17 @@
 `python -m tests.docs.test_operations` writes them anew.
 """
 
+import re
 from pathlib import Path
 
 import pytest
 
-from service.answer import Degraded
+from service.answer import Degraded, Empty
 from service.settings import Settings
 from service.telemetry import Telemetry
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/operations.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE, SERVICE = ROOT / "docs/operations.md", ROOT / "service"
 ENDINGS = {"counter": "_total"}
 
 
@@ -70,10 +72,21 @@ def test_a_page_without_a_place_for_its_tables_is_noticed(marker: str) -> None:
         with_tables(page)
 
 
-def test_every_degradation_is_explained() -> None:
+@pytest.mark.parametrize("value", [*Degraded, *Empty])
+def test_every_degradation_and_emptiness_is_explained(value: str) -> None:
     """An operator finds each word that an answer may carry."""
-    page = PAGE.read_text("utf-8")
-    assert [value for value in Degraded if f"`{value}`" not in page] == []
+    assert f"`{value}`" in PAGE.read_text("utf-8")
+
+
+def test_every_stage_is_explained() -> None:
+    """Those that the service marks, and no others."""
+    marked = {
+        stage
+        for file in SERVICE.rglob("*.py")
+        for stage in re.findall(r"""\.mark\("(\w+)"\)""", file.read_text("utf-8"))
+    }
+    told = PAGE.read_text("utf-8").partition("| stage | routes |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE)) == marked
 
 
 if __name__ == "__main__":

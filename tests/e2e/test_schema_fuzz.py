@@ -1,29 +1,47 @@
 """Schemathesis over the service's own OpenAPI page: no 5xx, no answer that is not documented."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.serving import environment, serving
+from tests.builders import a_catalogue
+from tests.serving import Service, environment, serving, wait_until
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
     "response_schema_conformance"
 )
 HOOKS = Path(__file__).parent / "ndjson_for_schemathesis.py"
-EXAMPLES, SEED, TIMEOUT_S = 60, 7, 600
+EXAMPLES, SEED, TIMEOUT_S = 100, 7, 1_500
+ARTICLES = 12
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Name a store of each kind."""
+    if request.param == "redis":
+        url: str = request.getfixturevalue("own_redis").url
+        return url
+    return f"sqlite:///{tmp_path}/store.sqlite"
 
 
 @pytest.mark.slow
-def test_generated_requests_find_nothing_undocumented(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Examples, boundary values and random requests, valid and not."""
-    with serving(tiny_bundle, f"sqlite:///{tmp_path}/store.sqlite", tmp_path) as service:
+def test_generated_requests_find_nothing_undocumented(
+    store: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """Examples, boundary values, random requests and sequences of them, valid and not."""
+    with serving(tiny_bundle, store, tmp_path) as service:
+        fill(service)
+        operations = sum(
+            len(methods) for methods in service.client.get("/openapi.json").json()["paths"].values()
+        )
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json"),
             *("--checks", CHECKS, "--max-examples", str(EXAMPLES), "--seed", str(SEED)),
-            *("--mode", "all", "--phases", "examples,coverage,fuzzing", "--no-color"),
+            *("--mode", "all", "--phases", "examples,coverage,fuzzing,stateful", "--no-color"),
         ]
         result = subprocess.run(
             command,
@@ -35,5 +53,15 @@ def test_generated_requests_find_nothing_undocumented(tiny_bundle: Path, tmp_pat
             check=False,
         )
         assert result.returncode == 0, result.stdout[-20_000:] + result.stderr[-2_000:]
+        assert re.search(rf"Tested: {operations}\b", result.stdout), result.stdout[-5_000:]
         assert service.is_running()
         assert "Traceback" not in service.log(), service.log()[-5_000:]
+
+
+def fill(service: Service) -> None:
+    """Publish articles under the ids that the examples name, so that there is much to answer."""
+    for number, article in enumerate(a_catalogue(ARTICLES), 1):
+        body = {"title": article.title, "topic": article.topic}
+        assert service.client.put(f"/v1/news/S{number:04}", json=body).status_code == 200
+    count = f"newsbert_articles {float(ARTICLES)}"
+    wait_until(lambda: count in service.client.get("/metrics").text, 10)

@@ -75,3 +75,9 @@ def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(bundle_path: Path) -> Bundle:
     """Give that bundle opened."""
     return open_bundle(bundle_path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Name a folder that does not exist yet."""
+    return tmp_path / "snapshots"

@@ -22,6 +22,9 @@ OTHERS = (
 )
 DETAILS = {
     "unreadable_body": "The body is not JSON, ended early, or did not arrive in time.",
+    "model_unknown": "The request names a model that does not serve here.",
+    "cursor_refused": "The cursor is malformed, too old, or of another request; start again.",
+    "unanswerable": "The request asks for what this model or service does not have.",
     "overloaded": "Shed before any work was done.",
     "deadline_exceeded": "The time to answer ran out.",
     "not_ready": "No verified model or snapshot yet.",

@@ -1,6 +1,7 @@
 """BM25 words: an index and a tail that score alike, whichever rows are in which."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import bm25s
 import numpy as np
@@ -21,6 +22,24 @@ some_words = st.lists(st.integers(0, VOCABULARY - 1), max_size=5)
 def terms(rows: Sequence[Sequence[int]]) -> list[bytes]:
     """Write word codes as columns hold them."""
     return [np.array(row, np.int32).tobytes() for row in rows]
+
+
+LeastCpu = Callable[[Callable[[], object]], float]
+
+
+@pytest.fixture
+def least_cpu_s() -> LeastCpu:
+    """Give what measures the CPU time of a call in this thread: the least of ten."""
+
+    def measured(call: Callable[[], object]) -> float:
+        times = []
+        for _ in range(10):
+            started = time.thread_time()
+            call()
+            times.append(time.thread_time() - started)
+        return min(times)
+
+    return measured
 
 
 def an_index(rows: Rows, vocabulary: int = VOCABULARY) -> Bm25Words:
@@ -101,6 +120,18 @@ def test_words_said_twice_count_twice() -> None:
     index = an_index([[0, 1], [1, 2]])
     once, twice = (index.scores(asked(words), terms([[0]])) for words in ([0], [0, 0]))
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-6)
+
+
+def test_words_said_again_cost_nothing(least_cpu_s: LeastCpu) -> None:
+    """Nor do many words cost many times one: the tail is gone through once."""
+    random = np.random.default_rng(0)
+    tail = [random.integers(0, 5_000, 20).astype(np.int32).tobytes() for _ in range(5_000)]
+    index = an_index([])
+    once = least_cpu_s(lambda: index.scores(asked([7]), tail))
+    again = least_cpu_s(lambda: index.scores(asked([7] * 128), tail))
+    many = least_cpu_s(lambda: index.scores(asked(range(128)), tail))
+    assert again < 2 * once
+    assert many < 8 * once
 
 
 @pytest.mark.parametrize("rows", [[], [[]], [[], []]])

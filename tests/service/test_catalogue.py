@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from contract.article import Vectors
 from service.catalogue import LOGITS_AT_ONCE, MERGE_ROWS, Catalogue
+from service.errors import StoreUnavailable
 from service.ports import Activation, StoredArticle
 from service.snapshot import ABSENT, Snapshot
 from tests.service.fakes import (
@@ -301,6 +303,51 @@ def test_an_index_of_rows_merged_meanwhile_is_thrown_away() -> None:
     snapshot = catalogue.current
     assert isinstance(snapshot.index, NumpyIndex)
     assert np.array_equal(snapshot.index.vectors, snapshot.vectors)
+
+
+def test_an_index_is_built_where_it_is_started() -> None:
+    """One at a time, whatever is written meanwhile; one that fails is not the last."""
+    indexes, work = NumpyIndexes(), list[Callable[[], None]]()
+    catalogue = a_catalogue_with(*many(3), indexes=indexes, start=work.append)
+    catalogue.apply([a_stored("N1")], NOW)
+    assert (len(work), catalogue.current.index) == (1, None)
+
+    def fail() -> None:
+        raise ValueError("broken")
+
+    indexes.meanwhile = fail
+    with pytest.raises(ValueError, match="broken"):
+        work.pop()()
+    catalogue.apply([a_stored("N2")], NOW)
+    work.pop()()
+    assert catalogue.current.index is not None
+    assert (catalogue.current.index.size, work) == (5, [])
+
+
+def test_who_waits_for_a_vector_is_known() -> None:
+    """Until it has come, or the article is taken down; whichever way it was noticed."""
+    catalogue = a_catalogue_with(*(a_stored(f"N{i}", vector=None) for i in range(3)), a_stored("M"))
+    catalogue.apply([a_take_down("N1"), a_stored("N3", vector=None)], NOW)
+    catalogue.fill([a_stored("N0")], NOW)
+    assert sorted(catalogue.lacking()) == ["N2", "N3"]
+    catalogue.load([[a_stored("N4", vector=None)], [a_stored("N4", version=2)]], NOW)
+    assert catalogue.lacking() == []
+
+
+def test_a_scan_that_fails_leaves_everything_as_it_was() -> None:
+    """The store may be lost in the middle of it."""
+    catalogue = a_catalogue_with(a_stored("N1"), a_stored("N2", vector=None))
+
+    def broken() -> Iterator[list[StoredArticle]]:
+        yield [a_stored("N3"), a_stored("N1", version=2, title="New")]
+        raise StoreUnavailable("gone")
+
+    before = catalogue.current
+    with pytest.raises(StoreUnavailable):
+        catalogue.load(broken(), NOW)
+    assert catalogue.current is before
+    assert catalogue.lacking() == ["N2"]
+    assert catalogue.apply([a_stored("N3")], NOW) == 1
 
 
 def test_names_of_few_kinds_are_held_once() -> None:

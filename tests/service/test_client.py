@@ -11,7 +11,9 @@ import pytest
 
 from contract.article import Article
 from service.client import Client, Refused, Unavailable
+from service.wire.finding import SearchBody
 from service.wire.ranked import RankBody, RecommendationBody
+from service.wire.texts import ClassifyBody, EmbeddingsBody
 from tests.builders import a_catalogue
 from tests.service.web import serving_app
 
@@ -61,7 +63,7 @@ def good() -> httpx2.Response:
 
 
 async def test_every_call_is_answered_by_the_service(bundle_path: Path) -> None:
-    """Published, read, recommended, ranked, taken down."""
+    """Published, read, recommended, ranked, listed, found, encoded, taken down."""
     articles = a_catalogue(6)
     async with serving_app(bundle_path) as app:
         transport = httpx2.ASGITransport(app)
@@ -75,9 +77,33 @@ async def test_every_call_is_answered_by_the_service(bundle_path: Path) -> None:
             assert (len(answer.items), answer.strategy) == (3, "personal")
             ranked = await client.rank(RankBody(history=history, candidates=["N9", articles[1].id]))
             assert ([one.id for one in ranked.items], ranked.missing) == ([articles[1].id], ["N9"])
+            await lists_are_typed(client, articles)
+            await texts_are_typed(client)
             await client.take_down(articles[1].id)
             with pytest.raises(Refused, match="404 article_unknown"):
                 await client.article(articles[1].id)
+
+
+async def lists_are_typed(client: Client, articles: list[Article]) -> None:
+    """Ask for every list, and for a page after the first."""
+    for answer in (
+        await client.trending(n=2, collapse=False),
+        await client.similar(articles[1].id, n=2, collapse=False),
+        await client.search(SearchBody(query="the season", n=2, collapse=False)),
+    ):
+        assert len(answer.items) == 2
+    page = await client.catalogue(limit=4)
+    rest = await client.catalogue(limit=4, cursor=page.next_cursor)
+    assert [one.id for one in page.items + rest.items] == sorted(a.id for a in articles)
+
+
+async def texts_are_typed(client: Client) -> None:
+    """Ask for whatever needs no article."""
+    (model,) = (await client.models()).data
+    embedded = await client.embed(EmbeddingsBody(model=model.id, input=["A law", "A cup"]))
+    assert [len(one.embedding) for one in embedded.data] == [model.dim] * 2
+    classified = await client.classify(ClassifyBody(texts=["The senate on a law"], n=1))
+    assert classified.results[0].taxonomies["mind"][0].topic == "politics"
 
 
 async def all_shown(client: Client, articles: list[Article]) -> None:

@@ -76,7 +76,7 @@ def test_at_every_selectivity_the_true_best_ten_are_found(share: float, kind: st
 def test_few_probes_behind_a_filter_would_miss_them() -> None:
     """The rule is needed: told that nothing is filtered, an index looks past the survivors."""
     rng, recalls = np.random.default_rng(3), {"told": [], "not told": []}
-    quick = FaissIndexBuilder(1_000, share=1 / 8).build(vectors(), like=index())
+    quick = FaissIndexBuilder(1_000, share=1 / 8, fewest_lists=1).build(vectors(), like=index())
     assert quick is not None
     for query in readers():
         mask = a_mask("topical", 0.1, rng)
@@ -89,10 +89,18 @@ def test_few_probes_behind_a_filter_would_miss_them() -> None:
 
 @pytest.mark.parametrize(
     ("survivors", "probes"),
-    [(ROWS, 20), (16_000, 24), (13_000, 30), (12_000, 32), (10_000, 32), (1, 32), (0, 32)],
+    [(ROWS, 12), (16_000, 15), (10_000, 24), (7_501, 32), (7_500, 32), (1, 32), (0, 32)],
 )
 def test_the_fewer_survive_the_more_lists_are_looked_at(survivors: int, probes: int) -> None:
-    """Three fifths of the 32 lists when nothing is filtered, all when so many rows survive."""
+    """Of 32 lists three eighths when nothing is filtered, all when so many rows survive."""
+    built = FaissIndexBuilder(1_000, fewest_lists=1).build(vectors(), like=index())
+    assert built is not None
+    assert built.probes(survivors) == probes
+
+
+@pytest.mark.parametrize(("survivors", "probes"), [(ROWS, 24), (16_000, 30), (15_000, 32)])
+def test_never_fewer_than_so_many_lists_are_looked_at(survivors: int, probes: int) -> None:
+    """An index with few lists needs more of them."""
     assert index().probes(survivors) == probes
 
 

@@ -3,91 +3,25 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Executor
-from contextlib import asynccontextmanager, suppress
-from functools import partial
-from typing import Any
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from service.batching import Batcher
-from service.catalogue import Catalogue
-from service.filler import Filler
-from service.follower import Follower
 from service.ports import Activation
-from service.snapshot import ABSENT
-from service.storage import AsyncStore
-from service.telemetry import Telemetry
 from tests.service.fakes import (
-    DIM,
-    HOUR,
     MODEL,
-    NOW,
     PATIENCE_S,
     SPACE,
-    SPEC,
-    FakeClock,
     FakeEncoder,
     FlakyStore,
-    a_publication,
+    NumpyIndexes,
     until,
 )
+from tests.service.following import Process, popularity, publish, publish_bare, started, titles
 
 pytestmark = pytest.mark.anyio
-
-
-class Process:
-    """One process of the service without its HTTP side."""
-
-    def __init__(
-        self, store: FlakyStore, encoder: FakeEncoder, executor: Executor, poll_interval_s: float
-    ) -> None:
-        clock, awaitable = FakeClock(), AsyncStore(store, executor)  # type: ignore[arg-type]
-        self.catalogue = Catalogue(Activation(0, MODEL, SPACE), DIM, history_ttl_s=HOUR)
-        self.telemetry = Telemetry()
-        self.batcher = Batcher(encoder.vectors, executor)
-        self.filler = Filler(awaitable, self.catalogue, self.batcher, SPEC, clock)
-        self.follower = Follower(
-            awaitable,
-            self.catalogue,
-            self.filler,
-            activate=partial(store.activate, model=MODEL, namespace=SPACE),
-            clock=clock,
-            telemetry=self.telemetry,
-            poll_interval_s=poll_interval_s,
-            popularity_interval_s=0.0,
-        )
-
-    def shows(self, *ids: str) -> bool:
-        """Say whether the snapshot holds exactly these articles."""
-        snapshot = self.catalogue.current
-        return snapshot.size == len(ids) and all(snapshot.row(i) != ABSENT for i in ids)
-
-    def metric(self, name: str) -> float | None:
-        """Read one of the process's metrics."""
-        return self.telemetry.registry.get_sample_value(name)
-
-
-@asynccontextmanager
-async def started(
-    store: FlakyStore, encoder: FakeEncoder, executor: Executor, *, poll_interval_s: float = 0.001
-) -> AsyncIterator[Process]:
-    """Run a process's jobs for the length of a block."""
-    process = Process(store, encoder, executor, poll_interval_s)
-    jobs = [process.follower.run(), process.batcher.run(), process.filler.run()]
-    tasks = [asyncio.create_task(job) for job in jobs]
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            yield process
-        assert not any(task.done() for task in tasks), "a job has ended by itself"
-    finally:
-        encoder.gate.set()
-        for task in tasks:
-            task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture
@@ -99,18 +33,6 @@ async def process(
     async with started(store, encoder, executor) as process:
         await until(lambda: process.follower.is_ready and not process.follower.is_behind)
         yield process
-
-
-def publish(store: FlakyStore, *ids: str, **fields: Any) -> None:
-    """Write articles as another process would."""
-    publications = [a_publication(i, **fields) for i in ids]
-    store.inner.publish(publications, namespace=SPACE, now=NOW)
-
-
-def publish_bare(store: FlakyStore, *ids: str) -> None:
-    """Write articles as a process of another namespace would: without a vector of this one."""
-    publications = [a_publication(i, title=f"Title of {i}") for i in ids]
-    store.inner.publish(publications, namespace="another space", now=NOW)
 
 
 async def test_what_is_stored_is_loaded_at_the_start(process: Process) -> None:
@@ -277,14 +199,21 @@ async def test_missing_vectors_are_filled_and_stored(
     assert len(encoder.texts) == 2
 
 
-def titles(process: Process) -> dict[str, str]:
-    """Return the titles of a process's snapshot by id."""
-    snapshot = process.catalogue.current
-    rows = np.flatnonzero(snapshot.is_current)
-    return {f.id: f.title for f in (snapshot.columns.facts[row] for row in rows)}
-
-
-def popularity(process: Process) -> dict[str, float]:
-    """Return the log-weights of a process's snapshot by id."""
-    snapshot = process.catalogue.current
-    return {i: float(snapshot.popularity[snapshot.row(i)]) for i in titles(process)}
+async def test_writes_are_visible_while_an_index_is_built(
+    store: FlakyStore, encoder: FakeEncoder, executor: Executor
+) -> None:
+    """Building takes seconds for a large catalogue, in a thread of its own."""
+    indexes, is_built = NumpyIndexes(), threading.Event()
+    indexes.meanwhile = lambda: is_built.wait(PATIENCE_S)
+    publish(store, "N1")
+    with ThreadPoolExecutor(1) as background:
+        options = {"indexes": indexes, "start": background.submit}
+        async with started(store, encoder, executor, **options) as process:
+            publish(store, "N2")
+            await until(lambda: process.shows("N1", "N2"))
+            publish(store, "N3")
+            store.inner.take_down("N1")
+            await until(lambda: process.shows("N2", "N3"))
+            assert process.catalogue.current.index is None
+            is_built.set()
+            await until(lambda: process.catalogue.current.index is not None)

@@ -133,6 +133,7 @@ async def test_the_stages_of_a_quick_request_are_told(
     assert [part.split(";")[0] for part in timing.split(", ")] == [
         "body",
         "reader",
+        "filter",
         "score",
         "answer",
         "total",

@@ -77,3 +77,13 @@ def test_a_query_adds_no_words() -> None:
     assert lexicon.codes("unheard final unheard").tolist() == [1]
     assert lexicon.codes("").dtype == np.int32
     assert len(lexicon) == 2
+
+
+def test_words_get_back_the_codes_that_they_had() -> None:
+    """New words go on from there; words that have codes keep them."""
+    lexicon, heir = Lexicon(), Lexicon()
+    codes_of(lexicon, title="Cup final", abstract="Rain")
+    heir.restore(lexicon.known())
+    assert codes_of(heir, title="Rain final snow", abstract="") == [2, 1, 3]
+    with pytest.raises(ValueError, match="keep"):
+        heir.restore(["other"])

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -16,6 +15,7 @@ from service.problems import TABLE
 from service.wire import base, ranked
 from service.wire.finding import SearchAnswer
 from service.wire.lists import ListAnswer
+from tests.docs.commands import commands, request_of
 from tests.service.openapi import DOCS, OTHERS, as_text, document, error_table, with_table
 from tests.service.web import served
 
@@ -125,26 +125,6 @@ def test_answers_have_the_strategies_that_the_service_knows() -> None:
     assert named == set(Strategy)
 
 
-def commands() -> list[list[str]]:
-    """Return the page's shell commands, one list of words each."""
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").replace("|\n", "| ").splitlines()
-    return [shlex.split(line) for line in lines]
-
-
-def request_of(words: list[str]) -> dict[str, Any]:
-    """Turn the words of a curl command (behind a printf, perhaps) into a request."""
-    content = words[1].replace("\\n", "\n") if words[0] == "printf" else None
-    words = words[words.index("curl") :]
-    url = next(word for word in words if word.startswith("localhost:8000"))
-    options = {words[i]: words[i + 1] for i in range(len(words) - 1) if words[i].startswith("-")}
-    content = content or options.get("-d")
-    method = options.get("-X", "POST" if content else "GET")
-    name, _, value = options.get("-H", "x-none: x").partition(": ")
-    path = url.removeprefix("localhost:8000")
-    return {"method": method, "url": path, "content": content, "headers": {name: value}}
-
-
 @pytest.mark.anyio
 async def test_every_command_on_the_page_works(bundle_path: Path) -> None:
     """In the order of the page, each is answered with 200; together they use every route.
@@ -156,7 +136,7 @@ async def test_every_command_on_the_page_works(bundle_path: Path) -> None:
         await client.put("/v1/news/S0001", json={"title": "Harbour city"})
         while not (await client.get("/v1/latest")).json()["items"]:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.005)
-        for words in commands():
+        for words in commands(PAGE):
             request = request_of(words)
             answer = await client.request(**request)
             assert answer.status_code == 200, (words, answer.text)

@@ -129,6 +129,15 @@ def test_a_shared_key_is_asked_for_only_when_told_to() -> None:
     assert key() == KEY
 
 
+def test_a_key_from_before_does_until_the_store_is_asked() -> None:
+    """What the store says wins, and is kept for the next process."""
+    kept = list[bytes]()
+    key = SharedKey(lambda: KEY, b"from before", kept.append)
+    assert (key(), kept) == (b"from before", [])
+    key.load()
+    assert (key(), kept) == (KEY, [KEY])
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 

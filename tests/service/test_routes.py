@@ -1,4 +1,4 @@
-"""Every route answers as documented, on a store in memory and on SQLite."""
+"""Publishing, reading and operating over HTTP, on a store of each kind."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -23,13 +23,10 @@ NOW = datetime.now(UTC)
 PLAIN = {"collapse": False, "diversity": 0}
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def client(
-    request: pytest.FixtureRequest, bundle_path: Path, tmp_path: Path
-) -> AsyncIterator[httpx.AsyncClient]:
+@pytest.fixture
+async def client(bundle_path: Path, store_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of a service with an empty store of each kind in turn."""
-    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/store.sqlite"}
-    async with served(bundle_path, urls[request.param]) as client:
+    async with served(bundle_path, store_url) as client:
         yield client
 
 
@@ -224,12 +221,12 @@ async def test_timings_of_the_stages_are_told(client: httpx.AsyncClient) -> None
     assert [t.partition(";")[0] for t in post.headers["server-timing"].split(", ")] == stages
 
 
-async def test_what_was_stored_is_there_after_a_restart(bundle_path: Path, tmp_path: Path) -> None:
-    """SQLite keeps articles and vectors; the activation keeps its generation."""
-    url = f"sqlite:///{tmp_path}/store.sqlite"
-    async with served(bundle_path, url) as client:
+@pytest.mark.parametrize("store_url", ["sqlite", "redis"], indirect=True)
+async def test_what_was_stored_is_there_after_a_restart(bundle_path: Path, store_url: str) -> None:
+    """The store keeps articles and vectors; the activation keeps its generation."""
+    async with served(bundle_path, store_url) as client:
         await publish(client, *a_catalogue(4))
-    async with served(bundle_path, url) as client:
+    async with served(bundle_path, store_url) as client:
         await shown(client, {"N0", "N1", "N2", "N3"})
         asked = {"history": ["N0"], **PLAIN}
         answer = (await client.post("/v1/recommendations", json=asked)).json()

@@ -17,7 +17,6 @@ from service.paging import Kind, Pager
 from service.ports import Activation
 from service.routes.pages import page
 from service.wire.lists import CatalogueAnswer, ListAnswer
-from tests.redis_server import RedisServer
 from tests.service.fakes import PATIENCE_S
 from tests.service.web import served
 
@@ -29,17 +28,10 @@ INCLUDED = "&".join(f"include={name}" for name in FIELDS)
 LISTS = ("/v1/latest", "/v1/trending", "/v1/news/N0/similar")
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-async def client(
-    request: pytest.FixtureRequest, bundle_path: Path, tmp_path: Path
-) -> AsyncIterator[httpx.AsyncClient]:
+@pytest.fixture
+async def client(bundle_path: Path, store_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of a service with twelve articles; one has no time, one is under embargo."""
-    url = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/store.sqlite"}.get(request.param)
-    if url is None:
-        server: RedisServer = request.getfixturevalue("redis_server")
-        server.run("FLUSHALL")
-        url = server.url
-    async with served(bundle_path, url) as client:
+    async with served(bundle_path, store_url) as client:
         await publish(client, *(an_article(i) for i in range(12)))
         yield client
 
@@ -151,7 +143,7 @@ async def test_a_cursor_of_something_else_is_refused(client: httpx.AsyncClient) 
         assert given not in str(error)
 
 
-@pytest.mark.parametrize("client", ["memory"], indirect=True)
+@pytest.mark.parametrize("store_url", ["memory"], indirect=True)
 async def test_a_query_string_that_breaks_the_schema_is_refused(client: httpx.AsyncClient) -> None:
     """Bounds, types and unknown names, which would otherwise filter nothing."""
     queries = [
@@ -208,14 +200,13 @@ async def test_the_catalogue_is_read_to_its_end(client: httpx.AsyncClient) -> No
         await get(client, f"{url}?{query}", status=422)
 
 
-@pytest.mark.parametrize("client", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store_url", ["sqlite", "redis"], indirect=True)
 async def test_a_page_of_one_process_is_continued_by_another(
-    client: httpx.AsyncClient, bundle_path: Path
+    client: httpx.AsyncClient, bundle_path: Path, store_url: str
 ) -> None:
     """The key is the store's, so a cursor outlives the process that issued it."""
     page = await get(client, "/v1/latest?n=2&collapse=false")
-    store = str(client._transport.app.state.settings.store)  # type: ignore[attr-defined]
-    async with served(bundle_path, store) as other:
+    async with served(bundle_path, store_url) as other:
         second = await get(other, f"/v1/latest?n=200&collapse=false&cursor={page['next_cursor']}")
         whole = await get(other, "/v1/latest?n=200&collapse=false")
     assert listed(page) + listed(second) == listed(whole)

@@ -1,4 +1,4 @@
-"""Embeddings, topics and models over HTTP: no store is asked."""
+"""Embeddings, topics and models over HTTP, on a store of each kind, which is not asked."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -22,9 +22,9 @@ MAX_TEXTS = 12
 
 
 @pytest.fixture
-async def client(bundle_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def client(bundle_path: Path, store_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of a service without articles."""
-    async with served(bundle_path, max_texts=MAX_TEXTS) as client:
+    async with served(bundle_path, store_url, max_texts=MAX_TEXTS) as client:
         yield client
 
 

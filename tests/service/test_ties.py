@@ -1,5 +1,7 @@
 """Ties: equal articles come in the order of their ids, though single precision tells them apart."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -53,9 +55,14 @@ def test_copies_of_one_vector_come_in_the_order_of_their_ids(
 
 def test_without_the_rule_copies_would_come_in_any_order(snapshot: Snapshot) -> None:
     """The rule is needed: the scores of copies do differ, by less than it allows for."""
-    reader = a_scorer().reader(snapshot, list(range(300, 350)))
-    scored = a_scorer().scored(snapshot, reader, np.arange(300))
-    assert 0 < np.ptp(scored.scores) < scored.near
+    scorer, apart = a_scorer(), set[bool]()
+    for clicks, candidates in product((1, 3, 10, 49, 50), (5, 65, 300)):
+        reader = scorer.reader(snapshot, list(range(300, 300 + clicks)))
+        scored = scorer.scored(snapshot, reader, np.arange(candidates))
+        assert np.ptp(scored.scores) < scored.near
+        apart.add(bool(np.ptp(scored.scores)))
+    # Which sizes tell copies apart depends on the processor; on each some do.
+    assert True in apart
 
 
 def test_the_margin_grows_with_the_click_score_alone(snapshot: Snapshot) -> None:

@@ -1,6 +1,7 @@
 """Words: every row of a snapshot has its BM25 score at once, from an index that follows behind."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
@@ -33,6 +34,17 @@ class CountingBuilder(Bm25Builder):
         return super().build(terms, vocabulary)
 
 
+class NotingLexicon(Lexicon):
+    """Remembers in which thread a query's words were looked up last."""
+
+    thread: threading.Thread | None = None
+
+    def codes(self, text: str) -> NDArray[np.int32]:
+        """Look words up, and note the thread."""
+        self.thread = threading.current_thread()
+        return super().codes(text)
+
+
 def titles(*numbers: int, version: int = 1) -> list[Any]:
     """Build articles that share a word, and each have one of their own."""
     return [
@@ -46,7 +58,7 @@ class Case:
     def __init__(
         self, executor: Executor, *stored: Any, merge_rows: int = 2_000, **options: Any
     ) -> None:
-        self.lexicon, self.builder = Lexicon(), CountingBuilder()
+        self.lexicon, self.builder = NotingLexicon(), CountingBuilder()
         self.catalogue: Catalogue = a_catalogue_with(
             *stored, terms=self.lexicon.terms, merge_rows=merge_rows
         )
@@ -66,6 +78,13 @@ class Case:
     def scores(self, text: str) -> NDArray[np.float32]:
         """Score the latest snapshot."""
         return self.words.scores(self.catalogue.current, text)
+
+    async def thread_of_a_search(self) -> threading.Thread | None:
+        """Search, and return the thread that did the work; the scores are as ever."""
+        scores = await self.words.search(self.catalogue.current, "common own9")
+        thread = self.lexicon.thread
+        assert np.array_equal(scores, self.scores("common own9"))
+        return thread
 
     def found(self, text: str) -> list[str]:
         """Return the ids of the current articles that have one of the words."""
@@ -142,6 +161,45 @@ async def test_between_two_rebuilds_there_is_a_rest(executor: Executor) -> None:
         case.catalogue.apply(titles(2, 3, 4), 0.0)
         await asyncio.sleep(0.1)
         assert case.rebuilt == [1]
+
+
+async def test_after_a_reload_there_is_no_rest(executor: Executor) -> None:
+    """Most rows are beyond the index then, and each search would go through all of them."""
+    case = Case(executor, *titles(1, 2, 3, 4), rest_s=60.0, tail_rows=2)
+    async with case.running():
+        await until(lambda: case.rebuilt == [4])
+        case.catalogue.load([titles(5, 6, 7)], 0.0)
+        await until(lambda: case.rebuilt == [4, 3])
+
+
+@pytest.mark.parametrize("cause", ["no index yet", "a merge"])
+async def test_what_takes_long_is_done_in_a_thread(executor: Executor, cause: str) -> None:
+    """The event loop answers others meanwhile; what is at hand is looked up at once."""
+    case = Case(executor, *titles(*range(30)), merge_rows=3, at_once=4)
+    if cause == "a merge":
+        async with case.running():
+            await until(lambda: case.rebuilt == [30])
+        assert (await case.thread_of_a_search()) is threading.current_thread()
+        case.catalogue.apply(titles(1, 2, 3, 30, version=2), 0.0)
+        assert (await case.thread_of_a_search()) is not threading.current_thread()
+        assert (await case.thread_of_a_search()) is threading.current_thread()
+    else:
+        assert (await case.thread_of_a_search()) is not threading.current_thread()
+
+
+async def test_a_search_of_before_a_merge_leaves_the_index_to_those_after(
+    executor: Executor,
+) -> None:
+    """It is scored as it stands, and later ones need not do without an index."""
+    case = Case(executor, *titles(*range(30)), merge_rows=3)
+    async with case.running():
+        await until(lambda: case.rebuilt == [30])
+    older, before = case.catalogue.current, case.scores("common own9")
+    case.catalogue.apply(titles(1, 2, 3, 30, version=2), 0.0)
+    after = case.scores("common own9")
+    assert np.array_equal(case.words.scores(older, "common own9"), before)
+    assert case.words.covered(case.catalogue.current) == 27
+    assert np.array_equal(case.scores("common own9"), after)
 
 
 async def test_a_merge_keeps_the_index(executor: Executor) -> None:

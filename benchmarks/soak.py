@@ -1,0 +1,228 @@
+"""Whether memory stays flat: many mixed requests to one process with 65,000 articles."""
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import numpy as np
+
+from benchmarks import catalogues, mixture
+from benchmarks.comparison import DIGITS, BenchmarkError
+from benchmarks.load import require
+from benchmarks.mixture import Visitors
+from benchmarks.results import FOLDER, ROOT, write_result
+from benchmarks.servers import SERVER_CORE, running
+from contract.bundle import Bundle, open_bundle
+from contract.bundle_errors import BundleError
+from contract.text import fingerprint
+from service.adapters.stores import open_store
+from service.client import Client, ClientError
+from service.errors import ServiceError
+from service.ports import Publication, Store
+
+SEED = 17
+AT_ONCE = 8
+DEADLINE_S = 30.0
+# More than a snapshot holds beside its rows before they are merged and the words indexed anew.
+RENEWED = 2_500
+CLICKED = 5_000
+SAVED_EVERY_S = 30.0
+GROWTH = 1.05
+# Memory is read when nothing is under way any more: the same for so long, or after so long.
+SETTLED_S, LONGEST_S, LOOK_S, SAME = 3.0, 60.0, 0.25, 0.002
+PACKAGES = ("fastapi", "uvicorn", "faiss-cpu", "bm25s", "onnxruntime", "numpy", "httpx2")
+Sample = dict[str, float]
+
+
+@click.command()
+@click.option("--requests", default=200_000, show_default=True)
+@click.option("--warm-up", default=20_000, show_default=True, help="Requests before the level.")
+@click.option("--every", default=10_000, show_default=True, help="Requests between two looks.")
+@click.option("--size", default=65_000, show_default=True, help="Articles made up.")
+@click.option("--bundle", type=click.Path(path_type=Path), default=ROOT / "bundles" / "newsbert")
+@click.option("--out", type=click.Path(path_type=Path), default=FOLDER)
+def main(*, requests: int, warm_up: int, every: int, size: int, bundle: Path, out: Path) -> None:
+    """Ask for everything, publish and take down; what stays resident may not grow by 5 %.
+
+    Example: python -m benchmarks.soak --requests 200000
+    """
+    try:
+        require("taskset")
+        opened = open_bundle(bundle)
+        samples = soak(bundle, opened, size, requests, every)
+        found = figures(samples, warm_up)
+    except (BenchmarkError, BundleError, ClientError, ServiceError) as error:
+        click.echo(f"benchmarks.soak: {error}", err=True)
+        sys.exit(2)
+    file = write_result(
+        "soak",
+        figures=found,
+        runs=samples,
+        settings={
+            "requests": requests,
+            "warm_up": warm_up,
+            "articles": size,
+            "at_once": AT_ONCE,
+            "shares": mixture.SHARES,
+            "model": opened.model,
+            "store": "sqlite",
+        },
+        pinning=f"server on core {SERVER_CORE}",
+        packages=PACKAGES,
+        folder=out,
+    )
+    click.echo(f"written to {file.name}: {found}")
+    try:
+        check_flat(found)
+    except BenchmarkError as error:
+        click.echo(f"benchmarks.soak: {error}", err=True)
+        sys.exit(1)
+
+
+def soak(path: Path, bundle: Bundle, size: int, requests: int, every: int) -> list[Sample]:
+    """Serve made-up articles and ask until all requests are answered; return what was seen."""
+    with TemporaryDirectory() as place:
+        url = f"sqlite:///{place}/store.sqlite"
+        store = open_store(url)
+        serve = ("newsbert", "serve", "--bundle", str(path.absolute()), "--store", url)
+        try:
+            ids = filled(store, bundle, size)
+            between = partial(clicked, store, ids, np.random.default_rng(SEED))
+            log = Path(place, "service.log")
+            # Snapshots are saved while requests are answered, many times.
+            saving = {"snapshots": f"{place}/snapshots", "snapshot_interval_s": SAVED_EVERY_S}
+            with running(serve, ready="/health/ready", log=log, **saving) as server:
+                return asyncio.run(
+                    drive(
+                        server.url("/"),
+                        server.pid,
+                        ids,
+                        requests=requests,
+                        every=every,
+                        renewed=RENEWED,
+                        between=between,
+                    )
+                )
+        finally:
+            store.close()
+
+
+async def drive(
+    url: str,
+    pid: int,
+    ids: Sequence[str],
+    *,
+    requests: int,
+    every: int,
+    renewed: int,
+    between: Callable[[], object] = lambda: None,
+    report: Callable[[Sample], object] = print,
+) -> list[Sample]:
+    """Ask a service, several things at once, and look at the memory of its process in between.
+
+    Raise BenchmarkError for a wrong answer and ClientError for none. `between` is called after
+    each look.
+    """
+    samples: list[Sample] = []
+    async with Client(url, deadline_s=DEADLINE_S) as client:
+        visitors = Visitors(client, ids, SEED)
+        for target in range(0, requests + 1, every):
+            started, before = time.perf_counter(), visitors.requests
+            if target == every:
+                await visitors.renew(renewed)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(_visit(visitors, target))
+            took, done = time.perf_counter() - started, visitors.requests - before
+            look = {"requests": visitors.requests, "per_s": round(done / took, DIGITS)}
+            samples.append({**look, **await settled(pid)})
+            report(samples[-1])
+            between()
+    return samples
+
+
+async def settled(pid: int) -> Sample:
+    """Wait until a process neither takes nor gives back memory; return what it holds, in MiB."""
+    last, since, begun = memory_mib(pid), time.monotonic(), time.monotonic()
+    while time.monotonic() < min(since + SETTLED_S, begun + LONGEST_S):
+        await asyncio.sleep(LOOK_S)
+        now = memory_mib(pid)
+        if abs(now["rss_mib"] - last["rss_mib"]) > SAME * last["rss_mib"]:
+            since = time.monotonic()
+            last = now
+    return memory_mib(pid)
+
+
+def memory_mib(pid: int) -> Sample:
+    """Return what a process holds now and the most that it ever held, in MiB."""
+    return parse_memory(Path(f"/proc/{pid}/status").read_text("utf-8"))
+
+
+def parse_memory(status: str) -> Sample:
+    """Read `/proc/<pid>/status`."""
+    kib = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
+    return {
+        name: round(int(kib[line]) / 1_024, 1)
+        for name, line in (("rss_mib", "VmRSS"), ("peak_mib", "VmHWM"))
+    }
+
+
+def figures(samples: Sequence[Sample], warm_up: int) -> dict[str, float]:
+    """Return the level after the warm-up, and the most and the last that was seen after it."""
+    after = [one["rss_mib"] for one in samples if one["requests"] >= warm_up]
+    if len(after) < 2:
+        raise BenchmarkError(f"nothing was seen after a warm-up of {warm_up} requests")
+    level, *later = after
+    return {
+        "ready_mib": samples[0]["rss_mib"],
+        "level_mib": level,
+        "highest_mib": max(later),
+        "last_mib": later[-1],
+        "peak_mib": samples[-1]["peak_mib"],
+        "highest_to_level": round(max(later) / level, DIGITS),
+        "last_to_level": round(later[-1] / level, DIGITS),
+    }
+
+
+def check_flat(found: dict[str, float]) -> None:
+    """Raise BenchmarkError when more than 5 % over the level was held at any later look."""
+    if found["highest_to_level"] > GROWTH:
+        raise BenchmarkError(f"memory grew to {found['highest_to_level']:.3f} times its level")
+
+
+def filled(store: Store, bundle: Bundle, size: int) -> list[str]:
+    """Write made-up articles with made-up vectors, and clicks on some; return the ids."""
+    random, now = np.random.default_rng(SEED), datetime.now(UTC)
+    _, vectors = catalogues.made_up_vectors(size, bundle.manifest.dim, SEED)
+    ids = [f"M{row}" for row in range(size)]
+    for rows in catalogues.in_rows(size, catalogues.WRITTEN_AT_ONCE):
+        articles = [mixture.an_article(random, ids[row], now) for row in rows]
+        publications = [
+            Publication(article, fingerprint(bundle.text.text(article)), vectors[row])
+            for row, article in zip(rows, articles, strict=True)
+        ]
+        store.publish(publications, namespace=bundle.namespace, now=time.time())
+    clicked(store, ids, random)
+    return ids
+
+
+def clicked(store: Store, ids: Sequence[str], random: np.random.Generator) -> None:
+    """Replace what is popular, as a job that counts clicks does."""
+    picked = random.choice(len(ids), min(CLICKED, len(ids)), replace=False)
+    store.replace_popularity({ids[row]: float(random.exponential()) for row in picked})
+
+
+async def _visit(visitors: Visitors, target: int) -> None:
+    while visitors.requests < target:
+        await visitors.one()
+
+
+if __name__ == "__main__":
+    main()
