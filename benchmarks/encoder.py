@@ -30,7 +30,7 @@ from benchmarks.encoder_rounds import (
     time_orders,
     time_rounds,
 )
-from benchmarks.encoder_texts import distinct_texts, headline, parts
+from benchmarks.encoder_texts import distinct_texts, headline, parts, texts_option
 from benchmarks.peers import ENVIRONMENTS, PEERS, WORKER, Peer, working
 from benchmarks.results import FOLDER, ROOT, write_result
 from contract.article import Vectors
@@ -65,13 +65,7 @@ Figures = dict[str, Any]
     help="What the bundle was exported from; without one the peers' student is cut for timing.",
 )
 @click.option("--teacher", default=TEACHER, envvar="NEWSBERT_TEACHER", help="Hub id or folder.")
-@click.option(
-    "--texts",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    multiple=True,
-    default=(ROOT / "samples" / "articles.jsonl",),
-    help="Articles to encode: news.tsv or .jsonl; may be given again.",
-)
+@texts_option
 @click.option("--count", type=int, help="At most so many articles; else all.")
 @click.option("--peers", default=",".join(PEERS), show_default=True, help="Or none.")
 @click.option("--rounds", default=6, show_default=True, help="Rounds of each number of threads.")

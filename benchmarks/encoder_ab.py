@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.agreement import check_vectors
 from benchmarks.comparison import DIGITS, BenchmarkError
 from benchmarks.cpu import pinned
-from benchmarks.encoder_pairs import SEED, Pairs, Speedup, time_pairs
-from benchmarks.encoder_texts import distinct_texts
+from benchmarks.encoder_pairs import Pairs, Speedup, time_pairs
+from benchmarks.encoder_texts import SEED, distinct_texts, texts_option
 from benchmarks.results import ROOT, read_figures, write_result
 from contract.article import Vectors
 from contract.bundle import NEWS_ENCODER, TOKENIZER, Bundle, open_bundle
@@ -22,6 +22,7 @@ from contract.bundle_errors import BundleError
 from contract.encoder import by_length
 from contract.mind import MindError
 from contract.tokens import TextTokenizer, Tokens, pad
+from contract.vectors import cosine
 from service.articles import ArticleFileError
 
 Run = Callable[[Tokens], Vectors]
@@ -58,13 +59,7 @@ class Comparison:
     default=ROOT / "bundles" / "newsbert",
     help="Whose texts and tokenizer are used.",
 )
-@click.option(
-    "--texts",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    multiple=True,
-    default=(ROOT / "samples" / "articles.jsonl",),
-    help="Articles: news.tsv or .jsonl; may be given again.",
-)
+@texts_option
 @click.option("--pairs", default=400, show_default=True, help="Batches to compare on.")
 @click.option("--tokens", default=256, show_default=True, help="Token positions of a batch.")
 @click.option("--label", default="", help="Name of the comparison in the file.")
@@ -147,12 +142,12 @@ def compare(
 ) -> Comparison:
     """Check the vectors, then A against another A, then B against A; noise is a BenchmarkError."""
     first, again, second = open_a(), open_a(), open_b()
-    cosine = checked(first, second, batches)
+    alike = checked(first, second, batches)
     noise = Speedup.of(time_pairs(first, again, batches, clock))
     if not noise.is_nothing:
         raise BenchmarkError(f"too noisy: A is {noise} times as fast as itself")
     pairs = time_pairs(first, second, batches, clock)
-    return Comparison(Speedup.of(pairs), noise, us_per_text(pairs, batches), cosine)
+    return Comparison(Speedup.of(pairs), noise, us_per_text(pairs, batches), alike)
 
 
 def checked(first: Run, second: Run, batches: Sequence[Tokens]) -> tuple[float, float]:
@@ -161,7 +156,7 @@ def checked(first: Run, second: Run, batches: Sequence[Tokens]) -> tuple[float, 
     texts = sum(len(batch.ids) for batch in batches)
     for name, found in zip("AB", vectors, strict=True):
         check_vectors(name, found, texts)
-    cosines = (vectors[0] * vectors[1]).sum(axis=1)  # (N,)
+    cosines = cosine(*vectors)  # (N,)
     return round(float(cosines.mean()), 6), round(float(cosines.min()), 6)
 
 

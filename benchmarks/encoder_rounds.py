@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.agreement import check_vectors, cosines
+from benchmarks.agreement import check_vectors
 from benchmarks.comparison import DIGITS, BenchmarkError
 from benchmarks.encoder_legs import OURS, Leg, LineUp
 from benchmarks.peers import (
@@ -23,6 +23,7 @@ from benchmarks.peers import (
     working,
 )
 from contract.article import Vectors
+from contract.vectors import cosine
 
 Round: TypeAlias = dict[str, dict[str, float]]
 
@@ -132,10 +133,10 @@ def check_answers(
 
 def judged(leg: Leg, together: Vectors, alone: Vectors, reference: Vectors | None) -> Answers:
     """Compare a leg's vectors with torch's and with its own of texts alone."""
-    batch = float(cosines(together[: len(alone)], alone).min())
+    batch = float(cosine(together[: len(alone)], alone).min())
     if reference is None:
         return Answers(None, None, round(batch, 6))
-    near = cosines(together, reference)
+    near = cosine(together, reference)
     mean, least = float(near.mean()), float(near.min())
     wrong = mean < NEAR if leg.family in ("ours", "runner") else least < SAME
     if leg.exact and wrong:

@@ -4,12 +4,21 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import numpy as np
 
+from benchmarks.results import ROOT
 from contract.text import TextSpec
 from service.articles import read_articles
 
 SEED = 5
+texts_option = click.option(
+    "--texts",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    default=(ROOT / "samples" / "articles.jsonl",),
+    help="Articles to encode: news.tsv or .jsonl; may be given again.",
+)
 
 
 def distinct_texts(spec: TextSpec, files: Iterable[Path], count: int | None = None) -> list[str]:

@@ -43,5 +43,5 @@ def batch_cosine(graph: bytes, rows: Rows, *, pad_id: int, max_tokens: int) -> f
             for order in (neighbours, strangers)
             for length in (0, max_tokens)
         ]
-    with np.errstate(all="ignore"):  # a zero vector gives NaN, which NumPy's minimum keeps
-        return float(np.min([cosine(alone, other) for other in others]))
+    # NumPy's minimum keeps a NaN, Python's may drop it.
+    return float(np.min([cosine(alone, other) for other in others]))

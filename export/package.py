@@ -78,11 +78,7 @@ def export_bundle(
         b.GOLDEN: make_golden(encoder, encoder.click_model, cases),
         b.MODEL_CARD: model_card(without_folders(checkpoint), parity, trained_on_mind=on_mind),
     }
-    calibrated = {"calibration": calibration_record(calibration)} if calibration else {}
-    provenance = {
-        **_plain(checkpoint.provenance),
-        "quantisation": {"scheme": scheme, **calibrated},
-    }
+    provenance = {**_plain(checkpoint.provenance), "quantisation": _quantisation(calibration)}
     check_paths({**files, b.MANIFEST: b.canonical_json(provenance)})
     quality = _quality(checkpoint, parity)
     facts = b.Facts(**_shape(checkpoint), quality=quality, provenance=provenance)
@@ -176,10 +172,20 @@ def _batch_cosine(checkpoint: StudentCheckpoint, graph: bytes, folder: MindFolde
 
 def _hard_cosine(checkpoint: StudentCheckpoint, graph: bytes) -> float:
     rows, session = hard_rows(checkpoint), open_session(graph)
-    expected = TorchReference(checkpoint).vectors_of_rows(rows)
-    tokens = (pad([row], checkpoint.tokenizer().pad_id) for row in rows)
+    expected, pad_id = (
+        TorchReference(checkpoint).vectors_of_rows(rows),
+        checkpoint.tokenizer().pad_id,
+    )
+    tokens = (pad([row], pad_id) for row in rows)
     found = [session.run(["vector"], {"ids": t.ids, "mask": t.mask})[0] for t in tokens]
     return float(np.min(cosine(expected, np.concatenate(found))))
+
+
+def _quantisation(calibration: Rows) -> dict[str, Any]:
+    """Say what `build_graphs` made of these texts."""
+    if not calibration:
+        return {"scheme": "row"}
+    return {"scheme": "static", "calibration": calibration_record(calibration)}
 
 
 def _shape(checkpoint: StudentCheckpoint) -> dict[str, Any]:

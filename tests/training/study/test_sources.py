@@ -65,6 +65,24 @@ def test_two_teachers_are_refused(study: Study, tmp_path: Path) -> None:
         sources(study, tmp_path)
 
 
+def test_a_measurement_of_another_teacher_is_refused(study: Study, tmp_path: Path) -> None:
+    """A frozen teacher is compared with those that were trained."""
+    a_run(study, tmp_path, "student-s1", teacher="minilm")
+    a_measurement(study, tmp_path, teacher="mpnet")
+    with pytest.raises(StudyError, match="minilm for student-s1; mpnet for baselines/bm25-search"):
+        sources(study, tmp_path)
+
+
+def test_a_run_that_lost_its_facts_is_named(study: Study, tmp_path: Path) -> None:
+    """Missing or spoiled."""
+    a_run(study, tmp_path, "student-s1", teacher="minilm")
+    file = tmp_path / "student-s1" / "run.json"
+    for spoil in (lambda: file.write_text("{"), file.unlink):
+        spoil()
+        with pytest.raises(StudyError, match=r"student-s1: run\.json"):
+            sources(study, tmp_path)
+
+
 def test_two_versions_of_a_data_file_are_refused(study: Study, tmp_path: Path) -> None:
     """Of two runs, or of a run and a measurement; other files make no difference."""
     a_run(study, tmp_path, "student-s1", data_sha256={"search/dev.tsv": "12ab", "x": "1"})
