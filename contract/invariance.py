@@ -12,10 +12,10 @@ from contract.tokens import pad
 from contract.vectors import cosine
 
 BATCH_SIZES = (7, 32)
-Rows = Sequence[Sequence[int]]
+TokenIds = Sequence[Sequence[int]]  # one row for each text
 
 
-def batch_cosine(graph: bytes, rows: Rows, *, pad_id: int, max_tokens: int) -> float:
+def batch_cosine(graph: bytes, rows: TokenIds, *, pad_id: int, max_tokens: int) -> float:
     """Return the least cosine of a text's vector alone with its vector in batches of any kind.
 
     `rows` are token ids. Each text is encoded alone, among its neighbours, among strangers, and

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from contract.invariance import Rows
+from contract.invariance import TokenIds
 from export.sentence_check import TEXTS
 from training.checkpoint import StudentCheckpoint
 
@@ -25,13 +25,13 @@ UNSEEN_TEXTS = (
 UNSEEN_ROWS, UNSEEN_SEED = 16, 1
 
 
-def hard_rows(checkpoint: StudentCheckpoint) -> Rows:
+def hard_rows(checkpoint: StudentCheckpoint) -> TokenIds:
     """Return token ids of hard texts, most of which calibration has not seen."""
     rows = checkpoint.tokenizer().rows([*TEXTS, *UNSEEN_TEXTS])
     return [*rows, *random_rows(checkpoint, UNSEEN_ROWS, seed=UNSEEN_SEED)]
 
 
-def random_rows(checkpoint: StudentCheckpoint, count: int, *, seed: int) -> Rows:
+def random_rows(checkpoint: StudentCheckpoint, count: int, *, seed: int) -> TokenIds:
     """Draw texts of any tokens and length, begun and ended as all are; they hold the special ones.
 
     Every special token takes its turn, one in each text.

@@ -125,7 +125,7 @@ def test_static_scales_are_those_of_the_samples() -> None:
     tokenizer, spec = a_checkpoint().tokenizer(), a_checkpoint().spec
     samples = [[spec.text(article) for article in a_folder().articles], ["senate " * 40]]
     graphs = [build_graphs(a_checkpoint(), calibration=tokenizer.rows(one)) for one in samples]
-    assert graphs[0].int8[b.NEWS_ENCODER] != graphs[1].int8[b.NEWS_ENCODER]
+    assert graphs[0].shipped[b.NEWS_ENCODER] != graphs[1].shipped[b.NEWS_ENCODER]
     assert graphs[0].fp32 == graphs[1].fp32
 
 
@@ -135,7 +135,7 @@ def test_the_manifest_says_when_scales_are_per_row(tmp_path: Path) -> None:
     dev, target = a_clear_folder(checkpoint), tmp_path / "bundle"
     bundle, _ = export_bundle(checkpoint, dev=dev, samples=a_folder(), target=target, scheme="row")
     assert bundle.manifest.provenance["quantisation"] == {"scheme": "row"}
-    assert bundle.file(b.NEWS_ENCODER) == build_graphs(checkpoint).int8[b.NEWS_ENCODER]
+    assert bundle.file(b.NEWS_ENCODER) == build_graphs(checkpoint).shipped[b.NEWS_ENCODER]
 
 
 def test_no_file_names_a_directory_of_the_machine(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_bundle_of_the_usual_shape_stays_small(layers: int, megabytes: int) ->
     tiny = a_checkpoint()
     model = build_student(an_architecture(layers=layers, **MINILM))
     spec = tiny.spec.model_copy(update={"max_tokens": 64})
-    graphs = build_graphs(replace(tiny, model=model, spec=spec), calibration=[[5, 6, 7]]).int8
+    graphs = build_graphs(replace(tiny, model=model, spec=spec), calibration=[[5, 6, 7]]).shipped
     made = {b.NEWS_ENCODER, b.USER_ENCODER}
     others = [f for f in (ROOT / "bundles" / "newsbert").iterdir() if f.name not in made]
     size = sum(len(graphs[name]) for name in made) + sum(f.stat().st_size for f in others)
