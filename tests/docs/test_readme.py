@@ -132,10 +132,7 @@ def expected() -> dict[str, Figures]:
 
 def encoded_texts() -> int:
     """Return how many texts the encoders were timed on, on one thread."""
-    result = read("benchmarks/results/encoder.json")
-    # Before the result told it, all texts were dealt out over the numbers of threads.
-    dealt = result["settings"]["count"] // len({run["threads"] for run in result["runs"]})
-    texts: int = result["figures"]["threads_1"].get("texts", dealt)
+    texts: int = read("benchmarks/results/encoder.json")["figures"]["threads_1"]["texts"]
     return texts
 
 
