@@ -93,8 +93,6 @@ def _is_for_training(arguments: list[str]) -> bool:
 @click.version_option(package_name="newsbert")
 def main() -> None:
     """Distil a small news encoder on a publisher's clicks and serve personalised news from it."""
-    # The tokenizers library warns after a fork when its own threads are on; ours are enough.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 if __name__ == "__main__":

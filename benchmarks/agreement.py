@@ -41,11 +41,6 @@ def check_vectors(name: str, vectors: Vectors, count: int) -> None:
         raise BenchmarkError(f"{name}: a length is {worst:.2g} off 1")
 
 
-def cosines(a: Vectors, b: Vectors) -> Vectors:
-    """Return the cosine of each unit vector with its counterpart: (N, D), (N, D) -> (N,)."""
-    return np.asarray((a * b).sum(axis=1))
-
-
 def agreement(a: Vectors, b: Vectors) -> Agreement:
     """Compare similarity matrices without their diagonals: (N, D), (N, E)."""
     first, second = a @ a.T, b @ b.T  # (N, N)

@@ -30,12 +30,20 @@ from benchmarks.encoder_rounds import (
     time_orders,
     time_rounds,
 )
-from benchmarks.encoder_texts import distinct_texts, headline, parts
+from benchmarks.encoder_texts import (
+    distinct_texts,
+    file_names,
+    for_threads,
+    headline,
+    parts,
+    texts_option,
+)
 from benchmarks.peers import ENVIRONMENTS, PEERS, WORKER, Peer, working
 from benchmarks.results import FOLDER, ROOT, write_result
 from contract.article import Vectors
 from contract.bundle import Bundle, open_bundle
 from contract.bundle_errors import BundleError
+from contract.golden import verified_encoder
 from contract.mind import MindError
 from contract.verification import size_of
 from service.articles import ArticleFileError
@@ -65,13 +73,7 @@ Figures = dict[str, Any]
     help="What the bundle was exported from; without one the peers' student is cut for timing.",
 )
 @click.option("--teacher", default=TEACHER, envvar="NEWSBERT_TEACHER", help="Hub id or folder.")
-@click.option(
-    "--texts",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    multiple=True,
-    default=(ROOT / "samples" / "articles.jsonl",),
-    help="Articles to encode: news.tsv or .jsonl; may be given again.",
-)
+@texts_option
 @click.option("--count", type=int, help="At most so many articles; else all.")
 @click.option("--peers", default=",".join(PEERS), show_default=True, help="Or none.")
 @click.option("--rounds", default=6, show_default=True, help="Rounds of each number of threads.")
@@ -130,7 +132,7 @@ def run(settings: Settings) -> Path:
         raise BenchmarkError("--threads 1 is what the goals are about")
     if not settings.busy and busy_cores() > QUIET:
         raise BenchmarkError("others keep the machine busy; --busy measures all the same")
-    bundle = open_bundle(settings.bundle)
+    bundle = verified(settings)
     settings = replace(settings, checkpoint=settings.checkpoint or checkpoint_of(bundle))
     texts = distinct_texts(bundle.text, settings.texts, settings.count)
     if len(texts) < settings.rounds * len(settings.threads):
@@ -162,11 +164,29 @@ def run(settings: Settings) -> Path:
     return write(settings, bundle, figures, runs, texts=len(texts))
 
 
+def verified(settings: Settings) -> Bundle:
+    """Open the bundle once it and those given repeat their golden answers; raise BundleError.
+
+    Without a checkpoint nothing else tells wrong answers from right ones.
+    """
+    for place in settings.given.values():
+        verified_encoder(place)
+    return verified_encoder(settings.bundle)[0]
+
+
 def checkpoint_of(bundle: Bundle) -> Path | None:
-    """Return the checkpoint that `make train-bundle` leaves, unless the bundle is another one's."""
+    """Return the checkpoint that `make train-bundle` leaves, unless the bundle is another one's.
+
+    Nobody has named it: one that does not load, of a training that goes on, is told and left.
+    """
     if not CHECKPOINT.is_dir():
         return None
-    return CHECKPOINT if is_of(bundle, load_student(CHECKPOINT)) else None
+    try:
+        student = load_student(CHECKPOINT)
+    except TrainingError as error:
+        click.echo(f"going on without the checkpoint of `make train-bundle`: {error}", err=True)
+        return None
+    return CHECKPOINT if is_of(bundle, student) else None
 
 
 def measure(
@@ -180,15 +200,14 @@ def measure(
     runs: list[Figures] = []
     answers: dict[str, Answers] = {}
     for threads in settings.threads:
-        # All texts on one thread; half of them on more, so that a run stays a matter of minutes.
-        dealt = parts(texts if threads == 1 else texts[: len(texts) // 2], settings.rounds)
+        chosen = for_threads(texts, threads)
         with TemporaryDirectory() as folder, team(lined, threads, peers, Path(folder)) as together:
             click.echo(f"{threads} thread(s): {len(together.legs)} legs")
             if threads == 1:
                 answers, vectors = check_answers(together, texts, references)
                 figures["agreement"] = agreement_figures(vectors)
-            rounds = time_rounds(together, dealt)
-            figures[f"threads_{threads}"] = speeds_of(rounds)
+            rounds = time_rounds(together, parts(chosen, settings.rounds))
+            figures[f"threads_{threads}"] = {"texts": len(chosen), **speeds_of(rounds)}
             runs += [{"threads": threads, "legs": one} for one in rounds]
             if threads == 1:
                 figures["alone"] = alone_figures(together, settings.texts, texts)
@@ -254,7 +273,7 @@ def write(
             "teacher": short_name(settings.teacher),
             "student_weights": "cut for timing" if is_cut else "the bundle's checkpoint",
             "cut_for_timing": [f"ours-{n}" for n in (1, 3) if n not in settings.given],
-            "texts": [f"{file.parent.name}/{file.name}" for file in settings.texts],
+            "texts": file_names(settings.texts),
             "count": texts,
             "max_tokens": bundle.text.max_tokens,
             "rounds": settings.rounds,

@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,23 @@ import numpy as np
 from benchmarks.agreement import check_vectors
 from benchmarks.comparison import DIGITS, BenchmarkError
 from benchmarks.cpu import pinned
-from benchmarks.encoder_pairs import SEED, Pairs, Speedup, time_pairs
-from benchmarks.encoder_texts import distinct_texts
-from benchmarks.results import ROOT, read_figures, write_result
+from benchmarks.encoder_pairs import Pairs, Speedup, time_pairs
+from benchmarks.encoder_texts import distinct_texts, draw_batches, file_names, texts_option
+from benchmarks.results import (
+    ROOT,
+    command_line,
+    commit,
+    machine,
+    read_figures,
+    write_result,
+)
 from contract.article import Vectors
 from contract.bundle import NEWS_ENCODER, TOKENIZER, Bundle, open_bundle
 from contract.bundle_errors import BundleError
-from contract.encoder import by_length
+from contract.encoder import open_session
 from contract.mind import MindError
-from contract.tokens import TextTokenizer, Tokens, pad
+from contract.tokens import TextTokenizer, Tokens
+from contract.vectors import cosine
 from service.articles import ArticleFileError
 
 Run = Callable[[Tokens], Vectors]
@@ -58,13 +67,7 @@ class Comparison:
     default=ROOT / "bundles" / "newsbert",
     help="Whose texts and tokenizer are used.",
 )
-@click.option(
-    "--texts",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    multiple=True,
-    default=(ROOT / "samples" / "articles.jsonl",),
-    help="Articles: news.tsv or .jsonl; may be given again.",
-)
+@texts_option
 @click.option("--pairs", default=400, show_default=True, help="Batches to compare on.")
 @click.option("--tokens", default=256, show_default=True, help="Token positions of a batch.")
 @click.option("--label", default="", help="Name of the comparison in the file.")
@@ -95,16 +98,30 @@ def main(
         sys.exit(TOO_NOISY)
     show(found)
     if out is not None:
-        known = read_figures("encoder_ab", out)
-        write_result(
-            "encoder_ab",
-            figures={**known, label or f"{b.name} to {a.name}": found.as_dict()},
-            runs=[],
-            settings={"pairs": pairs, "tokens": tokens, "texts": [t.name for t in texts]},
-            pinning="one core, CPU time of the thread",
-            packages=PACKAGES,
-            folder=out,
-        )
+        settings = {"pairs": pairs, "tokens": tokens, "texts": file_names(texts)}
+        keep(found, label or f"{b.name} to {a.name}", settings, out)
+
+
+def keep(found: Comparison, label: str, settings: Mapping[str, Any], folder: Path) -> Path:
+    """Write a comparison beside those of other labels, each with what it takes to repeat it."""
+    origin = {
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command_line("encoder_ab", sys.argv[1:]),
+        "commit": commit(),
+        "machine": machine(),
+        "settings": dict(settings),
+    }
+    known = read_figures("encoder_ab", folder)
+    return write_result(
+        "encoder_ab",
+        figures={**known, label: {**found.as_dict(), "origin": origin}},
+        runs=[],
+        # Those of each comparison stand beside it; what the file says is of the latest.
+        settings={},
+        pinning="one core, CPU time of the thread",
+        packages=PACKAGES,
+        folder=folder,
+    )
 
 
 def read_graph(path: Path) -> bytes:
@@ -115,22 +132,12 @@ def read_graph(path: Path) -> bytes:
 def choose_batches(bundle: Bundle, texts: Sequence[str], tokens: int, count: int) -> list[Tokens]:
     """Cut all texts into batches of like length and draw some of them, seeded, none twice."""
     tokenizer = TextTokenizer(bundle.file(TOKENIZER), bundle.text.max_tokens)
-    rows = tokenizer.rows(texts)
-    batches = by_length([len(row) for row in rows], tokens)
-    chosen = np.random.default_rng(SEED).permutation(len(batches))[:count]
-    return [pad([rows[i] for i in batches[n]], tokenizer.pad_id) for n in chosen]
+    return draw_batches(tokenizer.rows(texts), tokenizer.pad_id, tokens=tokens, count=count)
 
 
 def run_of(graph: bytes) -> Run:
     """Open a graph as the service does, on one thread, so that the thread's clock sees it all."""
-    # Opened here and not by `contract.encoder`: variants are compared under the same options
-    # whatever the service's are.
-    import onnxruntime as ort
-
-    options: Any = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    session: Any = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = open_session(graph)
 
     def run(tokens: Tokens) -> Vectors:
         feeds = {"ids": tokens.ids, "mask": tokens.mask}
@@ -147,12 +154,12 @@ def compare(
 ) -> Comparison:
     """Check the vectors, then A against another A, then B against A; noise is a BenchmarkError."""
     first, again, second = open_a(), open_a(), open_b()
-    cosine = checked(first, second, batches)
+    alike = checked(first, second, batches)
     noise = Speedup.of(time_pairs(first, again, batches, clock))
     if not noise.is_nothing:
         raise BenchmarkError(f"too noisy: A is {noise} times as fast as itself")
     pairs = time_pairs(first, second, batches, clock)
-    return Comparison(Speedup.of(pairs), noise, us_per_text(pairs, batches), cosine)
+    return Comparison(Speedup.of(pairs), noise, us_per_text(pairs, batches), alike)
 
 
 def checked(first: Run, second: Run, batches: Sequence[Tokens]) -> tuple[float, float]:
@@ -161,7 +168,7 @@ def checked(first: Run, second: Run, batches: Sequence[Tokens]) -> tuple[float, 
     texts = sum(len(batch.ids) for batch in batches)
     for name, found in zip("AB", vectors, strict=True):
         check_vectors(name, found, texts)
-    cosines = (vectors[0] * vectors[1]).sum(axis=1)  # (N,)
+    cosines = cosine(*vectors)  # (N,)
     return round(float(cosines.mean()), 6), round(float(cosines.min()), 6)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.comparison import DIGITS, BenchmarkError
+from contract.intervals import bootstrap, limits
 
 T = TypeVar("T")
 Clock: TypeAlias = Callable[[], int]
@@ -15,8 +16,6 @@ Pairs: TypeAlias = NDArray[np.float64]  # (N, 2): nanoseconds of A and of B on t
 
 # A gain below this is not worth a line of graph; a machine that sees it in A to A cannot tell.
 MARGIN = 0.01
-DRAWS = 2_000
-SEED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +33,8 @@ class Speedup:
         if not len(pairs):
             raise BenchmarkError("nothing was measured")
         logs = np.log(pairs[:, 0] / pairs[:, 1])  # (N,)
-        drawn = np.random.default_rng(SEED).integers(0, len(logs), (DRAWS, len(logs)))
-        medians = np.median(logs[drawn], axis=1)  # (DRAWS,)
-        ratio = float(np.exp(np.median(logs)))
-        low, high = np.exp(np.quantile(medians, (0.025, 0.975))).tolist()
+        drawn = bootstrap(len(logs), lambda rows: np.exp(np.median(logs[rows], axis=1)))
+        ratio, (low, high) = float(np.exp(np.median(logs))), limits(drawn)
         return cls(round(ratio, DIGITS), round(low, DIGITS), round(high, DIGITS), len(logs))
 
     @property

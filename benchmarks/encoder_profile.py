@@ -5,20 +5,18 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from benchmarks.comparison import DIGITS
 from benchmarks.cpu import pinned
+from benchmarks.encoder_texts import draw_batches
 from contract.bundle import NEWS_ENCODER, TOKENIZER, Bundle
 from contract.encoder import TOKENS_PER_BATCH, by_length
-from contract.tokens import TextTokenizer, Tokens, pad
+from contract.tokens import TextTokenizer, Tokens
 
 BATCHES = 50
-SEED = 5
 KERNEL = "_kernel_time"
 
 
@@ -30,18 +28,22 @@ def profile(bundle: Bundle, texts: Sequence[str]) -> dict[str, Any]:
         started = time.thread_time_ns()
         rows = [tokenizer.rows([text])[0] for text in texts]
         tokenising_us = (time.thread_time_ns() - started) / len(texts) / 1e3
-        lengths = [len(row) for row in rows]
-        batches = by_length(lengths, TOKENS_PER_BATCH)
-        chosen = np.random.default_rng(SEED).permutation(len(batches))[:BATCHES]
-        tokens = [pad([rows[i] for i in batches[n]], tokenizer.pad_id) for n in chosen]
-        shares = operator_shares(bundle.file(NEWS_ENCODER), tokens)
-    positions = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+        batches = draw_batches(rows, tokenizer.pad_id, tokens=TOKENS_PER_BATCH, count=BATCHES)
+        shares = operator_shares(bundle.file(NEWS_ENCODER), batches)
+    lengths = [len(row) for row in rows]
     return {
-        "tokens_per_text": round(float(np.mean(lengths)), DIGITS),
+        "tokens_per_text": round(fmean(lengths), DIGITS),
         "tokenising_us_per_text": round(tokenising_us, DIGITS),
-        "padding_share": round(1 - sum(lengths) / positions, DIGITS),
+        "padding_share": round(padding_share(lengths), DIGITS),
         "operators": shares,
     }
+
+
+def padding_share(lengths: Sequence[int]) -> float:
+    """Return the share of token positions that are padding, over all batches of the texts."""
+    batches = by_length(lengths, TOKENS_PER_BATCH)
+    positions: int = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    return 1 - sum(lengths) / positions
 
 
 def operator_shares(graph: bytes, batches: Sequence[Tokens]) -> dict[str, float]:

@@ -31,6 +31,9 @@ OFFLINE = {
     "DO_NOT_TRACK": "1",
     "INFINITY_LOG_LEVEL": "error",
 }
+# What is ours alone: our own tokeniser sets the last for the whole process, and a package that
+# inherited it would tokenise on fewer threads than its users see.
+NOT_INHERITED = ("NEWSBERT_", "TOKENIZERS_PARALLELISM")
 Answer = dict[str, Any]
 
 
@@ -169,7 +172,7 @@ def working(
     """Run a worker on the first `threads` cores until the block ends, then kill it by its id."""
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{name}.log"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("NEWSBERT_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
     with log.open("wb") as errors, pinned(threads):
         process = subprocess.Popen(
             command,

@@ -30,13 +30,6 @@ class TorchTeacher:
             line = str(error).splitlines()[0]
             raise BenchmarkError(f"teacher {source}: {line}; see --teacher") from error
 
-    @property
-    def description(self) -> str:
-        """Return what it is, wherever it was loaded from."""
-        config = self._model.config
-        shape = f"{config.num_hidden_layers} layers, width {config.hidden_size}"
-        return f"{config.model_type}, {shape}"
-
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """Encode texts: (N,) -> (N, D), unit length, in the order given."""
         self._torch.set_num_threads(self._threads)

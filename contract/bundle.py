@@ -23,9 +23,9 @@ from contract.bundle_errors import (
     ManifestAltered,
     ManifestMalformed,
     NamespaceMismatch,
-    place_and_problem,
 )
 from contract.bundle_folder import names_in, read_plain, refuse_to_replace, replace_whole
+from contract.lines import place_and_problem
 from contract.text import TextSpec
 
 FORMAT_VERSION = 1

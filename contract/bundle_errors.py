@@ -31,14 +31,8 @@ BundleError
     └── GoldenMismatch     the encoder does not give the answers that were recorded
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
 
 # Names in a directory and messages of libraries may be of any length.
 MAX_LINE = 300
@@ -171,13 +165,6 @@ def printable(text: str, *, at_most: int = MAX_LINE) -> str:
     """Return a text as one line of a terminal: what a bundle holds cannot steer it."""
     line = "".join(char if char.isprintable() else " " for char in text)
     return line if len(line) <= at_most else f"{line[: at_most - 1]}…"
-
-
-def place_and_problem(error: ValidationError) -> str:
-    """Say where in a JSON text something is wrong, and what, without the text itself."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else str(first["msg"])
 
 
 @contextmanager

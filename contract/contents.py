@@ -26,10 +26,10 @@ from contract.bundle_errors import (
     TokenizerMismatch,
     TopicsMalformed,
     TopicsMismatch,
-    place_and_problem,
     refusing,
 )
 from contract.graph_rules import Value, read_graph, require_interface
+from contract.lines import place_and_problem
 from contract.tokens import TextTokenizer
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]

@@ -21,8 +21,8 @@ Positions: TypeAlias = NDArray[np.intp]
 
 # One batch holds at most so many token positions: a few texts, whose activations stay in cache.
 TOKENS_PER_BATCH = 256
-# A call is cut into so many chunks that its threads end at nearly the same time; but small chunks
-# need more padding, and large ones more memory.
+# A call of 1,024 texts or more is cut into at least so many chunks, so that up to four threads end
+# at nearly the same time. Smaller chunks need more padding, larger ones more memory.
 CHUNKS = 16
 TEXTS_PER_CHUNK = (64, 256)
 

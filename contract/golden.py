@@ -15,12 +15,12 @@ from contract.bundle_errors import (
     GoldenMalformed,
     GoldenMismatch,
     GraphFailed,
-    place_and_problem,
     refusing,
 )
 from contract.contents import check_contents
 from contract.encoder import BundleEncoder
 from contract.evaluation import encode_users
+from contract.lines import place_and_problem
 from contract.probing import check_means, check_shapes
 from contract.scoring import ClickModel
 from contract.vectors import cosine

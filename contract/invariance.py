@@ -12,10 +12,10 @@ from contract.tokens import pad
 from contract.vectors import cosine
 
 BATCH_SIZES = (7, 32)
-Rows = Sequence[Sequence[int]]
+TokenIds = Sequence[Sequence[int]]  # one row for each text
 
 
-def batch_cosine(graph: bytes, rows: Rows, *, pad_id: int, max_tokens: int) -> float:
+def batch_cosine(graph: bytes, rows: TokenIds, *, pad_id: int, max_tokens: int) -> float:
     """Return the least cosine of a text's vector alone with its vector in batches of any kind.
 
     `rows` are token ids. Each text is encoded alone, among its neighbours, among strangers, and
@@ -43,5 +43,5 @@ def batch_cosine(graph: bytes, rows: Rows, *, pad_id: int, max_tokens: int) -> f
             for order in (neighbours, strangers)
             for length in (0, max_tokens)
         ]
-    with np.errstate(all="ignore"):  # a zero vector gives NaN, which NumPy's minimum keeps
-        return float(np.min([cosine(alone, other) for other in others]))
+    # NumPy's minimum keeps a NaN, Python's may drop it.
+    return float(np.min([cosine(alone, other) for other in others]))

@@ -91,6 +91,13 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
     return str(first["loc"][0]), first["msg"]
 
 
+def place_and_problem(error: ValidationError) -> str:
+    """Say where in a JSON text something is wrong, and what, without the text itself."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
 @dataclass(slots=True)
 class Report:
     """Count what was read, and how often each tolerated oddity was met."""

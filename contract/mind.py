@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from contract.article import Article, Impression
-from contract.lines import MalformedFile, Report, split_columns
+from contract.lines import MalformedFile, Report, first_problem, split_columns
 
 NEWS_COLUMNS = (
     "id",
@@ -152,9 +152,9 @@ def _article(path: Path, number: int, columns: list[str]) -> Article:
     try:
         return Article.model_validate(dict(zip(ARTICLE_FIELDS, columns, strict=False)))
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        column = NEWS_COLUMNS[ARTICLE_FIELDS.index(str(first["loc"][0]))]
-        raise MindError(path, number, column, first["msg"]) from error
+        field, problem = first_problem(error)
+        column = NEWS_COLUMNS[ARTICLE_FIELDS.index(field)]
+        raise MindError(path, number, column, problem) from error
 
 
 def _is_broken(entities: str) -> bool:

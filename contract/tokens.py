@@ -18,10 +18,14 @@ class Tokens:
 
 
 class TextTokenizer:
-    """Tokenise with the `tokenizer.json` of a bundle or checkpoint, cut at `max_tokens`."""
+    """Tokenise with the `tokenizer.json` of a bundle or checkpoint, cut at `max_tokens`.
+
+    From the first one on the library stays on its callers' threads, in the whole process, unless
+    the environment variable TOKENIZERS_PARALLELISM says otherwise.
+    """
 
     def __init__(self, json: bytes, max_tokens: int) -> None:
-        # The library would spread a call over all cores; whoever wants several threads has them.
+        # It would spread each call over all cores, which several processes and threads share.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._tokenizer = Tokenizer.from_buffer(json)
         self._tokenizer.no_padding()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from contract.bundle import canonical_json
-from contract.invariance import Rows
+from contract.invariance import TokenIds
 from contract.mind import MindFolder
 from export.hard_texts import random_rows
 from export.sentence_check import TEXTS
@@ -51,20 +51,20 @@ class Reach:
     projection: Channels
 
 
-def calibration_rows(checkpoint: StudentCheckpoint, samples: MindFolder) -> Rows:
+def calibration_rows(checkpoint: StudentCheckpoint, samples: MindFolder) -> TokenIds:
     """Return token ids of sample articles, of texts of all kinds, and of random tokens."""
     texts = dict.fromkeys(checkpoint.spec.text(article) for article in samples.articles)
     rows = checkpoint.tokenizer().rows([*list(texts)[:SAMPLE_TEXTS], *TEXTS])
     return [row for row in (*rows, *random_rows(checkpoint, RANDOM_ROWS, seed=SEED)) if row]
 
 
-def calibration_record(rows: Rows) -> dict[str, Any]:
+def calibration_record(rows: TokenIds) -> dict[str, Any]:
     """Return what names the texts in a bundle's provenance: how many, and their hash."""
     return {"texts": len(rows), "sha256": hashlib.sha256(canonical_json(rows)).hexdigest()}
 
 
 @torch.no_grad()
-def measure_reach(student: Student, rows: Rows) -> Reach:
+def measure_reach(student: Student, rows: TokenIds) -> Reach:
     """Encode texts in float64 and keep what each channel reaches: none of `rows` may be empty."""
     # Any: transformers publishes no types.
     backbone: Any = copy.deepcopy(student.news_encoder.backbone).double().eval()
@@ -110,7 +110,7 @@ def _watch(layer: Any) -> dict[str, _Maximum]:  # noqa: ANN401 (the same)
     return {name: maximum for name, (_, maximum) in watched.items()}
 
 
-def _equally_long(rows: Rows) -> Iterator[Tensor]:
+def _equally_long(rows: TokenIds) -> Iterator[Tensor]:
     # Padding would be seen as well.
     for _, same in groupby(sorted(rows, key=len), key=len):
         yield from torch.split(torch.tensor([list(row) for row in same]), ROWS_PER_BATCH)

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from contract.invariance import Rows
+from contract.invariance import TokenIds
 from export.sentence_check import TEXTS
 from training.checkpoint import StudentCheckpoint
 
@@ -25,13 +25,13 @@ UNSEEN_TEXTS = (
 UNSEEN_ROWS, UNSEEN_SEED = 16, 1
 
 
-def hard_rows(checkpoint: StudentCheckpoint) -> Rows:
+def hard_rows(checkpoint: StudentCheckpoint) -> TokenIds:
     """Return token ids of hard texts, most of which calibration has not seen."""
     rows = checkpoint.tokenizer().rows([*TEXTS, *UNSEEN_TEXTS])
     return [*rows, *random_rows(checkpoint, UNSEEN_ROWS, seed=UNSEEN_SEED)]
 
 
-def random_rows(checkpoint: StudentCheckpoint, count: int, *, seed: int) -> Rows:
+def random_rows(checkpoint: StudentCheckpoint, count: int, *, seed: int) -> TokenIds:
     """Draw texts of any tokens and length, begun and ended as all are; they hold the special ones.
 
     Every special token takes its turn, one in each text.
@@ -40,7 +40,7 @@ def random_rows(checkpoint: StudentCheckpoint, count: int, *, seed: int) -> Rows
     tokenizer, rows = checkpoint.tokenizer(), []
     frame = tokenizer.rows([""])[0]
     known = min(tokenizer.largest_id + 1, checkpoint.model.architecture.vocabulary)
-    special = _special_ids(checkpoint, frame)
+    special = _special_ids(checkpoint.tokenizer_json, tokenizer.pad_id, frame)
     for number in range(count):
         length = random.integers(1, checkpoint.spec.max_tokens - len(frame), endpoint=True)
         ids = random.integers(0, known, length)
@@ -50,7 +50,6 @@ def random_rows(checkpoint: StudentCheckpoint, count: int, *, seed: int) -> Rows
     return rows
 
 
-def _special_ids(checkpoint: StudentCheckpoint, frame: list[int]) -> list[int]:
-    added = json.loads(checkpoint.tokenizer_json).get("added_tokens", [])
-    pad_id = checkpoint.tokenizer().pad_id
+def _special_ids(tokenizer_json: bytes, pad_id: int, frame: list[int]) -> list[int]:
+    added = json.loads(tokenizer_json).get("added_tokens", [])
     return sorted({pad_id, *frame, *(token["id"] for token in added)})

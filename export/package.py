@@ -13,7 +13,7 @@ import numpy as np
 from contract import bundle as b
 from contract.encoder import BundleEncoder, open_session
 from contract.golden import make_golden, verified_encoder
-from contract.invariance import Rows, batch_cosine
+from contract.invariance import TokenIds, batch_cosine
 from contract.mind import MindFolder
 from contract.tokens import TextTokenizer, pad
 from contract.vectors import cosine
@@ -50,7 +50,7 @@ class Graphs:
     """Everything that encodes, in float32 and as it ships."""
 
     fp32: Files
-    int8: Files
+    shipped: Files
 
 
 def export_bundle(
@@ -70,19 +70,15 @@ def export_bundle(
     graphs = build_graphs(checkpoint, calibration=calibration)
     parity = measure_parity(checkpoint, graphs, dev)
     parity.require(budget or ParityBudget())
-    encoder = BundleEncoder(draft(checkpoint, graphs.int8))
+    encoder = BundleEncoder(draft(checkpoint, graphs.shipped))
     cases = golden_cases(samples, encoder, checkpoint.spec)
     on_mind = is_mind(checkpoint.provenance, dev)
     files = {
-        **graphs.int8,
+        **graphs.shipped,
         b.GOLDEN: make_golden(encoder, encoder.click_model, cases),
         b.MODEL_CARD: model_card(without_folders(checkpoint), parity, trained_on_mind=on_mind),
     }
-    calibrated = {"calibration": calibration_record(calibration)} if calibration else {}
-    provenance = {
-        **_plain(checkpoint.provenance),
-        "quantisation": {"scheme": scheme, **calibrated},
-    }
+    provenance = {**_plain(checkpoint.provenance), "quantisation": _quantisation(calibration)}
     check_paths({**files, b.MANIFEST: b.canonical_json(provenance)})
     quality = _quality(checkpoint, parity)
     facts = b.Facts(**_shape(checkpoint), quality=quality, provenance=provenance)
@@ -91,7 +87,7 @@ def export_bundle(
     return bundle, parity
 
 
-def build_graphs(checkpoint: StudentCheckpoint, *, calibration: Rows = ()) -> Graphs:
+def build_graphs(checkpoint: StudentCheckpoint, *, calibration: TokenIds = ()) -> Graphs:
     """Build both precisions and refuse what no bundle may hold.
 
     Scales are static if there are texts to calibrate them on, else each row of activations has its
@@ -108,10 +104,10 @@ def build_graphs(checkpoint: StudentCheckpoint, *, calibration: Rows = ()) -> Gr
     fp32 = _encoders(news, Float32(), user, Float32())
     if calibration:
         static = with_static_scales(news, measure_reach(checkpoint.model, calibration))
-        int8 = _encoders(static, StaticInt8(), user, StoredFloat16())
+        shipped = _encoders(static, StaticInt8(), user, StoredFloat16())
     else:
-        int8 = _encoders(news, RowwiseInt8(), user, StoredFloat16())
-    return Graphs({**shared, **fp32}, {**shared, **int8})
+        shipped = _encoders(news, RowwiseInt8(), user, StoredFloat16())
+    return Graphs({**shared, **fp32}, {**shared, **shipped})
 
 
 def measure_parity(
@@ -134,9 +130,9 @@ def measure_parity(
         torch=reference.metrics,
         torch_texts_per_s=reference.texts_per_s,
         fp32=variant(graphs.fp32),
-        int8=variant(graphs.int8),
-        batch_cosine=_batch_cosine(checkpoint, graphs.int8[b.NEWS_ENCODER], shown),
-        hard_cosine=_hard_cosine(checkpoint, graphs.int8[b.NEWS_ENCODER]),
+        int8=variant(graphs.shipped),
+        batch_cosine=_batch_cosine(checkpoint, graphs.shipped[b.NEWS_ENCODER], shown),
+        hard_cosine=_hard_cosine(checkpoint, graphs.shipped[b.NEWS_ENCODER]),
         texts=len(shown.articles),
     )
 
@@ -176,10 +172,20 @@ def _batch_cosine(checkpoint: StudentCheckpoint, graph: bytes, folder: MindFolde
 
 def _hard_cosine(checkpoint: StudentCheckpoint, graph: bytes) -> float:
     rows, session = hard_rows(checkpoint), open_session(graph)
-    expected = TorchReference(checkpoint).vectors_of_rows(rows)
-    tokens = (pad([row], checkpoint.tokenizer().pad_id) for row in rows)
+    expected, pad_id = (
+        TorchReference(checkpoint).vectors_of_rows(rows),
+        checkpoint.tokenizer().pad_id,
+    )
+    tokens = (pad([row], pad_id) for row in rows)
     found = [session.run(["vector"], {"ids": t.ids, "mask": t.mask})[0] for t in tokens]
     return float(np.min(cosine(expected, np.concatenate(found))))
+
+
+def _quantisation(calibration: TokenIds) -> dict[str, Any]:
+    """Say what `build_graphs` made of these texts."""
+    if not calibration:
+        return {"scheme": "row"}
+    return {"scheme": "static", "calibration": calibration_record(calibration)}
 
 
 def _shape(checkpoint: StudentCheckpoint) -> dict[str, Any]:

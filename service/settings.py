@@ -17,7 +17,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65_535, description="port to listen on")
     workers: int = Field(1, ge=1, le=64, description="processes that share the port")
-    # Two threads on two cores encode 1.6 times as much as one (benchmarks/results/encoder.json);
+    # Two threads on two cores encode 1.7 times as much as one (benchmarks/results/encoder.json);
     # by default no core is taken from what answers readers.
     threads: int = Field(1, ge=1, le=64, description="encoder threads of each process")
 

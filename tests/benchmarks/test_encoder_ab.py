@@ -1,5 +1,6 @@
 """Two graphs are compared by pairs of runs: what is equal stays equal, what is slower is seen."""
 
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -147,6 +148,30 @@ def test_the_command_compares_a_bundle_with_a_file(
     figures = read_figures("encoder_ab", tmp_path)
     assert list(figures) == ["first", "second"]
     assert figures["first"]["verdict"] == "equal: take the simpler"
+
+
+def test_each_comparison_keeps_where_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one, of another command and commit, leaves the first one's as they were."""
+    found = compared(FakeMachine(), 1e6, 1e6, 1e6)
+    monkeypatch.setattr(encoder_ab, "compare", lambda *_: found)
+    for label, pairs, dirty in (("first", "2", True), ("second", "3", False)):
+        words = [str(BUNDLE), str(BUNDLE), "--pairs", pairs, "--label", label]
+        monkeypatch.setattr(sys, "argv", ["encoder_ab", *words])
+        told = {"revision": f"of the {label}", "dirty": dirty}
+        monkeypatch.setattr(encoder_ab, "commit", lambda told=told: told)
+        result = CliRunner().invoke(encoder_ab.main, [*words, "--out", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+    figures = read_figures("encoder_ab", tmp_path)
+    first, second = (figures[label]["origin"] for label in ("first", "second"))
+    assert first["commit"] == {"revision": "of the first", "dirty": True}
+    assert second["commit"] == {"revision": "of the second", "dirty": False}
+    assert first["command"].endswith("encoder_ab newsbert newsbert --pairs 2 --label first")
+    samples = ["samples/articles.jsonl"]
+    assert first["settings"] == {"pairs": 2, "tokens": 256, "texts": samples}
+    assert second["settings"]["pairs"] == 3
+    assert {"written_at", "machine"} <= set(first)
 
 
 def test_the_command_ends_with_2_when_it_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle
 
-from benchmarks import ceiling, encoder_goals, encoder_profile
+from benchmarks import ceiling, encoder_profile
 from benchmarks.ceiling import int8_ceiling, macs_per_text
 from benchmarks.encoder_goals import Goal, best_peer, ceiling_shares, goals, speeds_of, text_lines
 from benchmarks.encoder_legs import OURS, YARDSTICK, Leg
-from benchmarks.encoder_plot import draw
+from benchmarks.encoder_plot import COLOURS, NAMES, draw, picture
 from benchmarks.encoder_rounds import Answers
 from contract.bundle import open_bundle
 from tests.export.models import an_architecture
@@ -121,6 +124,15 @@ def test_a_graph_that_fails_a_gate_reaches_no_ratio() -> None:
     assert found["two_layers_to_sentence_transformers"]["met"] is None
 
 
+def test_a_graph_that_was_compared_with_nothing_reaches_no_ratio() -> None:
+    """Nobody knows that its vectors are those of its weights; neither is it the best peer."""
+    unknown = replace(GOOD, mean_cosine=None, least_cosine=None)
+    found = judged(**{OURS: unknown, "fastembed-student": unknown})
+    assert found["two_layers_to_sentence_transformers"]["met"] is None
+    assert found["one_layer_to_sentence_transformers"]["reached"] == 26
+    assert found["two_layers_to_best_peer"]["note"] == "no peer ran"
+
+
 def test_the_best_peer_is_the_fastest_whose_answers_pass() -> None:
     """Neither a quicker one that fails a gate, nor one that runs our graph, nor the teacher."""
     legs = speeds_of([a_round()])["legs"]
@@ -134,9 +146,11 @@ def test_every_leg_goal_and_absence_is_printed() -> None:
     """One line each."""
     told = figures()
     told["goals"] = judged()
+    told["answers"]["ours-1"] = Answers(None, None, 1.0).as_dict()
     lines = text_lines(told)
     assert sum("articles/s" in line for line in lines) == len(FAMILIES)
     assert any("fastembed-student-int8" in line and "fails a gate" in line for line in lines)
+    assert [line.split()[0] for line in lines if "not compared" in line] == ["ours-1"]
     assert any("bundle_of_one_layer" in line and "not measured" in line for line in lines)
     assert lines[-1] == "not run: infinity-student: left out by --peers"
 
@@ -195,12 +209,49 @@ def test_the_shipped_graph_is_profiled() -> None:
     assert 0 <= found["padding_share"] < 0.5
 
 
-def test_the_picture_is_drawn_from_the_result_alone(tmp_path: Path) -> None:
-    """The same figures give the same file, which is a PNG."""
-    result = json.loads(json.dumps(figures()))
-    first, second = (
-        draw(result, FAMILIES, tmp_path / name).read_bytes() for name in ("a.png", "b.png")
+def drawable(**changed: Answers) -> dict[str, Any]:
+    """Return the made-up run as its result file holds it."""
+    told = figures([a_round(), a_round(0.5), a_round(0.9)])
+    told["answers"] = {name: found.as_dict() for name, found in answers(**changed).items()}
+    found: dict[str, Any] = json.loads(json.dumps({**told, "goals": judged()}))
+    return found
+
+
+def test_the_picture_shows_each_legs_median_in_its_familys_colour() -> None:
+    """The slowest lowest; hatched is what fails a gate, dotted what was compared with nothing."""
+    (axes,) = picture(drawable(**{"ours-1": Answers(None, None, 1.0)}), FAMILIES).axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == list(FAMILIES)
+    bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert [bar.get_width() for bar in bars] == [0.9 * speed for speed in SPEEDS.values()]
+    colours = [to_hex(bar.get_facecolor()) for bar in bars]
+    assert colours == [COLOURS[family] for family in FAMILIES.values()]
+    assert [bar.get_hatch() or "" for bar in bars] == ["", "", "///", "", "", "..."]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == list(NAMES.values())
+
+
+def test_the_picture_shows_extremes_and_what_was_asked() -> None:
+    """Whiskers from the slowest round to the quickest; lines at the goals' times the yardstick."""
+    told = drawable()
+    told["goals"]["one_layer_to_sentence_transformers"]["goal"] = 30
+    (axes,) = picture(told, FAMILIES).axes
+    whiskers = [line for line in axes.collections if isinstance(line, LineCollection)]
+    ends = [line.get_segments()[0][:, 0].tolist() for line in whiskers]
+    assert ends == [pytest.approx([0.5 * speed, speed]) for speed in SPEEDS.values()]
+    dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
+    assert [np.asarray(line.get_xdata())[0] for line in dotted] == [12 * 90, 30 * 90]
+    del told["threads_1"]["legs"][YARDSTICK]
+    (axes,) = picture(told, FAMILIES).axes
+    assert not [line for line in axes.lines if line.get_linestyle() == ":"]
+
+
+def test_the_same_figures_give_the_same_file(tmp_path: Path) -> None:
+    """A PNG; other figures give another one."""
+    other = drawable(**{OURS: replace(GOOD, batch_cosine=0.99)})
+    first, second, third = (
+        draw(result, FAMILIES, tmp_path / f"{n}.png").read_bytes()
+        for n, result in enumerate((drawable(), drawable(), other))
     )
     assert first.startswith(b"\x89PNG")
-    assert first == second
-    assert encoder_goals.SPEED.encode() not in first
+    assert first == second != third

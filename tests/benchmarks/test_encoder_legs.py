@@ -12,13 +12,13 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks import encoder_folders as folders
 from benchmarks import students
-from benchmarks.agreement import cosines
 from benchmarks.comparison import BenchmarkError
 from benchmarks.encoder_legs import OURS, Leg, LineUp, Material, is_of, line_up
 from benchmarks.teacher import TorchTeacher
 from contract.bundle import CLICK_MODEL, TOKENIZER, open_bundle
 from contract.encoder import BundleEncoder
 from contract.text import TextSpec
+from contract.vectors import cosine
 from export.package import draft
 from export.reference import TorchReference
 from tests.export.models import a_checkpoint, an_architecture, some_tokens
@@ -55,7 +55,7 @@ def test_a_teacher_is_a_student_that_pools_by_the_mean(teacher_folder: Path) -> 
     mean = students.mean_pooling_checkpoint(students.pretrained(str(teacher_folder)), SPEC)
     ours = TorchReference(mean).vectors(TEXTS)
     usual = TorchTeacher(str(teacher_folder), max_tokens=8, threads=1).vectors(TEXTS)
-    assert cosines(ours, usual) == pytest.approx(1, abs=1e-5)
+    assert cosine(ours, usual) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_teacher_runs_as_a_bundle(teacher_folder: Path, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_the_teacher_runs_as_a_bundle(teacher_folder: Path, tmp_path: Path) -> N
     mean = students.mean_pooling_checkpoint(students.pretrained(str(teacher_folder)), SPEC)
     folder = folders.write_float_bundle(tmp_path / "b", mean, open_bundle(BUNDLE))
     found = BundleEncoder(open_bundle(folder)).vectors(TEXTS)
-    assert cosines(found, TorchReference(mean).vectors(TEXTS)) == pytest.approx(1, abs=1e-5)
+    assert cosine(found, TorchReference(mean).vectors(TEXTS)) == pytest.approx(1, abs=1e-5)
 
 
 def test_one_layer_is_the_first_of_the_students() -> None:
@@ -121,7 +121,7 @@ def test_a_peers_own_int8_depends_on_the_batch() -> None:
     together = run_graph(graph, ids=tokens.ids, mask=tokens.mask)[0]
     pairs = zip(tokens.ids[:, None], tokens.mask[:, None], strict=True)
     alone = np.concatenate([run_graph(graph, ids=ids, mask=mask)[0] for ids, mask in pairs])
-    assert cosines(together, alone).min() < 0.9999
+    assert cosine(together, alone).min() < 0.9999
 
 
 def material(folder: Path, teacher: str, checkpoint: Path | None = None) -> Material:

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.comparison import BenchmarkError
-from benchmarks.encoder_legs import OURS, Leg, LineUp
+from benchmarks.encoder_legs import OURS, REPEAT_OURS, LineUp
 from benchmarks.encoder_rounds import (
+    Answers,
     Team,
     check_answers,
     judged,
@@ -21,47 +23,11 @@ from benchmarks.encoder_rounds import (
 )
 from benchmarks.encoder_texts import distinct_texts, headline, parts
 from benchmarks.peers import PeerUnavailable, Worker
-from contract.article import Vectors
 from contract.text import TextSpec
+from tests.benchmarks.fakes import FakeWorker, a_leg, a_team, vectors
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [f"text {n}" for n in range(8)]
-
-
-def a_leg(name: str, family: str = "student", *, exact: bool = True) -> Leg:
-    """Return a leg on the student's weights."""
-    return Leg(name, "bundle", cast("Any", family), Path(name), "student", exact)
-
-
-def vectors(n: int, off: float = 0.0) -> Vectors:
-    """Return unit vectors, turned by an angle (radians)."""
-    angles = np.linspace(0, 1, n) + off
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-
-
-class FakeWorker:
-    """Notes what it is asked; answers with fixed vectors and times."""
-
-    def __init__(self, name: str, log: list[str], off: float = 0.0, alone: float = 0.0) -> None:
-        self._name, self._log = name, log
-        self._off, self._alone = off, alone
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer a request."""
-        if "alone" in request:
-            self._log.append(f"{self._name} alone")
-            return {"p50_ms": 1.0, "p99_ms": 2.0}
-        self._log.append(f"{self._name} {'checks' if request.get('out') else 'is timed'}")
-        if request.get("out"):
-            off = self._off + (self._alone if request.get("singly") else 0)
-            np.save(request["out"], vectors(len(TEXTS), off))
-        return {"seconds": 2.0, "cpu_seconds": 1.0, "peak_mb": 100.0}
-
-
-def a_team(folder: Path, legs: dict[Leg, Any]) -> Team:
-    """Return fake workers as a team."""
-    lined = LineUp(legs=list(legs))
-    return Team(lined, {leg.name: cast("Worker", w) for leg, w in legs.items()}, folder)
 
 
 def test_no_leg_is_timed_when_one_answers_wrongly(tmp_path: Path) -> None:
@@ -110,9 +76,30 @@ def test_float32_must_be_the_same_and_int8_near(
 
 def test_without_weights_only_the_batch_is_judged() -> None:
     """A bundle whose checkpoint is not at hand was held to it when it was exported."""
-    found = judged(a_leg("x", "ours"), vectors(8), vectors(3), None)
-    assert found.mean_cosine is None
-    assert not found.passes  # three angles from 0 to 1 are not the first three of eight
+    alike = judged(a_leg("x", "ours"), vectors(8), vectors(8)[:3], None)
+    assert alike.mean_cosine is None
+    assert alike.passes is None
+    # Three angles from 0 to 1 are not the first three of eight.
+    assert judged(a_leg("x", "ours"), vectors(8), vectors(3), None).passes is False
+
+
+@pytest.mark.parametrize(
+    ("mean", "batch", "passes"),
+    [
+        (0.99, 0.9999, True),
+        (0.9899, 1.0, False),
+        (1.0, 0.9998, False),
+        (None, 1.0, None),
+        (None, 0.9998, False),
+        (float("nan"), 1.0, False),
+        (1.0, float("nan"), False),
+    ],
+)
+def test_a_leg_passes_when_both_gates_hold(
+    mean: float | None, batch: float, passes: bool | None
+) -> None:
+    """What was compared with nothing has not passed, and what is no number fails."""
+    assert Answers(mean, mean, batch).passes is passes
 
 
 def test_another_leg_begins_each_round(tmp_path: Path) -> None:
@@ -146,9 +133,12 @@ def test_speed_is_by_the_wall_and_by_the_processor() -> None:
 
 
 def test_ours_repeats_a_round_and_counts_what_it_did(tmp_path: Path) -> None:
-    """A leg that is soon done would not be timed well."""
-    legs = {a_leg(OURS, "ours"): FakeWorker(OURS, [])}
-    assert time_rounds(a_team(tmp_path, legs), [TEXTS])[0][OURS]["articles_per_s"] == 5 * 8 / 2
+    """A leg that is soon done would not be timed well; every encoding takes two seconds."""
+    ours, other = FakeWorker(OURS, []), FakeWorker("other", [])
+    legs = {a_leg(OURS, "ours"): ours, a_leg("other"): other}
+    (found,) = time_rounds(a_team(tmp_path, legs), [TEXTS])
+    assert (ours.timed, other.timed) == ([TEXTS] * REPEAT_OURS, [TEXTS])
+    assert found[OURS]["articles_per_s"] == found["other"]["articles_per_s"] == 8 / 2
 
 
 def test_one_text_alone_is_no_matter_for_the_teacher(tmp_path: Path) -> None:
@@ -161,9 +151,22 @@ def test_one_text_alone_is_no_matter_for_the_teacher(tmp_path: Path) -> None:
 
 
 def test_orders_are_told_as_ratios_to_the_quickest(tmp_path: Path) -> None:
-    """By processor time; a fake that always takes as long gives 1."""
-    team = a_team(tmp_path, {a_leg(OURS, "ours"): FakeWorker(OURS, [])})
-    assert time_orders(team, TEXTS) == {"sorted": 1.0, "reversed": 1.0, "shuffled": 1.0}
+    """By processor time, of each the turn that nobody disturbed; they take turns."""
+    texts = ["bb", "dddd", "a", "ccc"]
+    orders = {"sorted": ["a", "bb", "ccc", "dddd"], "reversed": ["dddd", "ccc", "bb", "a"]}
+    orders["shuffled"] = texts
+    quiet = dict(zip(orders, (2.0, 3.0, 2.5), strict=True))
+    asked = count()
+
+    def cost(given: list[str]) -> float:
+        turn, place = divmod(next(asked), len(orders))
+        name = next(name for name, order in orders.items() if order == given)
+        return quiet[name] if turn == place else 10.0 + place
+
+    worker = FakeWorker(OURS, [], cost=cost)
+    found = time_orders(a_team(tmp_path, {a_leg(OURS, "ours"): worker}), texts)
+    assert found == {"sorted": 1.0, "reversed": 1.5, "shuffled": 1.25}
+    assert worker.timed[::2] == [*orders.values()] * 3
 
 
 def test_the_parts_hold_every_text_once() -> None:

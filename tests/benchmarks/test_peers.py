@@ -54,6 +54,17 @@ print(json.dumps({"ready": found}))
         assert worker.ready["ready"] == [1, "1", "1"]
 
 
+@pytest.mark.parametrize("name", ["TOKENIZERS_PARALLELISM", "NEWSBERT_TEACHER"])
+def test_a_worker_inherits_nothing_that_is_ours_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Our tokeniser keeps to one thread in the whole process; another package chooses itself."""
+    monkeypatch.setenv(name, "false")
+    told = f"import json, os; print(json.dumps({{'ready': os.environ.get({name!r})}}))"
+    with working("told", script(tmp_path, told), threads=2, logs=tmp_path) as worker:
+        assert worker.ready["ready"] is None
+
+
 def test_a_worker_that_waits_is_stopped(tmp_path: Path) -> None:
     """Between requests it uses no processor time, whatever threads it has."""
     with working("echo", script(tmp_path, ECHO), threads=1, logs=tmp_path) as worker:

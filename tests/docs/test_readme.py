@@ -130,20 +130,32 @@ def expected() -> dict[str, Figures]:
     }
 
 
-def line_of(start: str) -> str:
-    """Return the table's line that begins so, without its first cell."""
+def encoded_texts() -> int:
+    """Return how many texts the encoders were timed on, on one thread."""
+    texts: int = read("benchmarks/results/encoder.json")["figures"]["threads_1"]["texts"]
+    return texts
+
+
+def cells_of(start: str) -> tuple[str, str]:
+    """Return the first cell of the table's line that begins so, and the others."""
     found = [line for line in README.splitlines() if line.startswith(f"| {start}")]
     assert len(found) == 1, start
-    return found[0].split("|", 2)[2]
+    first, others = found[0].split("|", 2)[1:]
+    return first, others
 
 
 @pytest.mark.parametrize("start", list(expected()))
 def test_a_line_holds_the_figures_of_its_file(start: str) -> None:
     """They stand in their order, and rounded as the line shows them."""
-    shown = re.findall(r"\d[\d,]*(?:\.\d+)?", line_of(start))
+    shown = re.findall(r"\d[\d,]*(?:\.\d+)?", cells_of(start)[1])
     wanted = expected()[start]
     places = iter(shown)
     assert all(figure in places for figure in wanted), (shown, wanted)
+
+
+def test_the_encoders_line_says_how_many_texts_were_encoded() -> None:
+    """Its first cell holds that number and no other."""
+    assert re.findall(r"\d[\d,]*", cells_of("encoding")[0]) == [f"{encoded_texts():,}"]
 
 
 def test_no_figure_without_a_file() -> None:

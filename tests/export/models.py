@@ -133,7 +133,7 @@ def a_contested_folder(checkpoint: StudentCheckpoint) -> MindFolder:
     No sound export is over the parity budget on its own clicks; on these every one is.
     """
     folder = a_folder(impressions=200)
-    encoder = BundleEncoder(draft(checkpoint, static_graphs(checkpoint).int8))
+    encoder = BundleEncoder(draft(checkpoint, static_graphs(checkpoint).shipped))
     click_model, spec = encoder.click_model, checkpoint.spec
     torch_scores = rank_impressions(folder, TorchReference(checkpoint), click_model, spec)
     int8_scores = rank_impressions(folder, encoder, click_model, spec)

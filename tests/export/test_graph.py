@@ -75,7 +75,7 @@ def test_no_activation_gives_less_than_its_lowest(activation: str) -> None:
     assert LOWEST_ACTIVE[activation] <= lowest <= LOWEST_ACTIVE[activation] + 1e-3
 
 
-@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu", "silu"])
+@pytest.mark.parametrize("activation", LOWEST_ACTIVE)
 def test_every_listed_activation_is_the_torch_one(activation: str) -> None:
     """The activation is the configuration's."""
     student = a_student(activation=activation)

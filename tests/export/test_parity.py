@@ -102,9 +102,9 @@ def test_a_spoiled_graph_is_found() -> None:
     """Graphs of another model have other vectors and another order."""
     checkpoint = a_checkpoint()
     graphs = build_graphs(checkpoint)
-    spoiled = build_graphs(a_checkpoint(layers=1)).int8[b.NEWS_ENCODER]
+    spoiled = build_graphs(a_checkpoint(layers=1)).shipped[b.NEWS_ENCODER]
     parity = measure_parity(
-        checkpoint, Graphs(graphs.fp32, {**graphs.int8, b.NEWS_ENCODER: spoiled}), a_folder()
+        checkpoint, Graphs(graphs.fp32, {**graphs.shipped, b.NEWS_ENCODER: spoiled}), a_folder()
     )
     with pytest.raises(ParityExceeded, match="mean cosine"):
         parity.require(ParityBudget())
@@ -117,7 +117,7 @@ def test_plain_dynamic_int8_does_not_pass_the_gate() -> None:
     graphs = build_graphs(checkpoint)
     plain = a_graph(checkpoint.model, PlainDynamicInt8())
     parity = measure_parity(
-        checkpoint, Graphs(graphs.fp32, {**graphs.int8, b.NEWS_ENCODER: plain}), a_folder()
+        checkpoint, Graphs(graphs.fp32, {**graphs.shipped, b.NEWS_ENCODER: plain}), a_folder()
     )
     with pytest.raises(ParityExceeded, match="batch cosine"):
         parity.require(ParityBudget())
@@ -133,7 +133,7 @@ def test_scales_that_are_too_small_do_not_pass_the_gate() -> None:
     of = news_parameters(checkpoint.model, max_tokens=MAX_TOKENS)
     cut_off = news_encoder_graph(with_static_scales(of, few), StaticInt8())
     parity = measure_parity(
-        checkpoint, Graphs(graphs.fp32, {**graphs.int8, b.NEWS_ENCODER: cut_off}), a_folder()
+        checkpoint, Graphs(graphs.fp32, {**graphs.shipped, b.NEWS_ENCODER: cut_off}), a_folder()
     )
     with pytest.raises(ParityExceeded, match="hard cosine"):
         parity.require(ParityBudget())

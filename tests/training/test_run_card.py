@@ -11,6 +11,7 @@ from contract.search import SearchReport
 from contract.topics import TopicReport
 from training.config import Config, parse_config
 from training.run_card import (
+    SIZES,
     data_facts,
     different_settings,
     input_facts,
@@ -101,6 +102,12 @@ def test_the_card_says_what_was_searched() -> None:
     """Under the folder's last two names, wherever it lies."""
     (line,) = (line for line in card().splitlines() if line.startswith("- search: "))
     assert line.endswith("/search`, 9 articles, 7 queries; 1 queries without text")
+
+
+def test_the_sizes_of_a_card_are_those_of_the_reports() -> None:
+    """Beside the clicks, which a run counts: what a report calls a size is never shown as odd."""
+    reports = (MindReport, SearchReport, TopicReport, HeadlineReport)
+    assert {size for report in reports for size in report.SIZES} == {*SIZES} - {"clicks_learnt"}
 
 
 def test_the_card_says_how_to_repeat_and_resume() -> None:

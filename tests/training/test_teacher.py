@@ -5,18 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import (
-    DistilBertConfig,
-)
+from transformers import DistilBertConfig
 
 from contract.tokens import TextTokenizer
-from tests.tiny import save_pretrained
+from tests.tiny import PRETRAINED_TEXTS, save_pretrained
 from training.config import ModelConfig, RandomTeacherConfig
 from training.errors import TeacherError
 from training.model import pair_with_teacher
 from training.teacher import load_teacher, random_teacher, train_tokenizer
 
-TEXTS = ["rain and storm", "goal and match"]
 MODEL = ModelConfig(student_layers=1, dim=8, query_width=4, dropout=0.0)
 
 
@@ -59,7 +56,9 @@ def test_another_family_or_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_a_random_teacher_is_the_same_every_time() -> None:
     """Vocabulary and weights follow from texts and seed."""
     shape = RandomTeacherConfig(layers=2, hidden=16, heads=2, vocabulary=60)
-    first, second = (random_teacher(TEXTS, MODEL, shape, topics=3, seed=5) for _ in range(2))
+    first, second = (
+        random_teacher(PRETRAINED_TEXTS, MODEL, shape, topics=3, seed=5) for _ in range(2)
+    )
     assert first.tokenizer_json == second.tokenizer_json
     for ours, theirs in zip(first.backbone.parameters(), second.backbone.parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -68,7 +67,9 @@ def test_a_random_teacher_is_the_same_every_time() -> None:
 def test_the_fingerprint_stands_for_weights_and_tokenizer() -> None:
     """Equal teachers have one, whatever they are called; a changed weight or token has another."""
     shape = RandomTeacherConfig(layers=2, hidden=16, heads=2, vocabulary=60)
-    first, second = (random_teacher(TEXTS, MODEL, shape, topics=3, seed=5) for _ in range(2))
+    first, second = (
+        random_teacher(PRETRAINED_TEXTS, MODEL, shape, topics=3, seed=5) for _ in range(2)
+    )
     assert first.fingerprint == replace(second, source="elsewhere").fingerprint
     assert first.fingerprint != replace(second, tokenizer_json=b"{}").fingerprint
     with torch.no_grad():
@@ -78,7 +79,7 @@ def test_the_fingerprint_stands_for_weights_and_tokenizer() -> None:
 
 def test_the_tokenizer_knows_frequent_words_and_spells_others() -> None:
     """`and` is one token, an unseen word is spelt in letters, all between [CLS] and [SEP]."""
-    tokenizer = TextTokenizer(train_tokenizer(TEXTS, 60).to_str().encode(), 12)
+    tokenizer = TextTokenizer(train_tokenizer(PRETRAINED_TEXTS, 60).to_str().encode(), 12)
     known, spelt = tokenizer.rows(["AND", "tan"])
     assert (known[0], known[-1], len(known)) == (2, 3, 3)
     assert len(spelt) == 5

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from contract.lines import place_and_problem
 from training.config import Config, parse_config
 from training.errors import ConfigError, StudyError
 
@@ -178,7 +179,7 @@ def read_study(path: Path) -> Study:
     try:
         study = Study.model_validate({**_read_toml(path), "folder": path.parent})
     except ValidationError as error:
-        raise StudyError(f"{path.name}: {_first(error)}") from error
+        raise StudyError(f"{path.name}: {place_and_problem(error)}") from error
     for line in study.lines.values():
         study.configuration(line, line.seeds[0])
     return study
@@ -200,9 +201,3 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise StudyError(f"{path.name}: {error.strerror}") from error
     except ValueError as error:
         raise StudyError(f"{path.name}: {error}") from error
-
-
-def _first(error: ValidationError) -> str:
-    found = error.errors()[0]
-    place = ".".join(str(part) for part in found["loc"])
-    return f"{place}: {found['msg']}".removeprefix(": ")

@@ -44,7 +44,10 @@ def sources_of(finished: Iterable[Step], directory: Path) -> Sources:
 def _facts(step: Step, folder: Path) -> dict[str, Any]:
     """Read run.json, or of what is only measured the hashes that stand beside its figures."""
     file = folder / ("run.json" if isinstance(step, TrainingStep) else FIGURES)
-    facts: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    try:
+        facts: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{step.name}: {file.name}: {error}") from error
     return facts
 
 

@@ -232,7 +232,15 @@ def _cpu(evidence: Evidence) -> str:
         table.rows.append([spent.remark, f"{spent.cpu_hours:.3f}"])
         total_h, rule = total_h + spent.cpu_hours, CPU_RULE + SPENT_BEFORE
     table.rows.append([f"all, of a budget of {evidence.budget_cpu_hours:g}", f"{total_h:.3f}"])
-    return f"## CPU time\n\n{rule}.\n\n{table.text()}"
+    return f"## CPU time\n\n{rule}.\n\n{table.text()}{_overrun(total_h, evidence.budget_cpu_hours)}"
+
+
+def _overrun(total_h: float, budget_h: float) -> str:
+    """Say it in words where more was spent than was to be."""
+    if total_h <= budget_h:
+        return ""
+    over = f"{total_h - budget_h:.2f} more than the budget of {budget_h:g}"
+    return f"\nThe study took {total_h:.2f} CPU hours, {over}.\n"
 
 
 def _provenance(evidence: Evidence) -> str:

@@ -1,12 +1,16 @@
 """A page speaks of one teacher and of one version of every file, and says which they are."""
 
+from collections import ChainMap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contract.evaluate_command import TASKS, Request
+from contract.search import NEWS
 from tests.training.study.studies import a_study, figures, finish
 from training.errors import StudyError
+from training.material import Inputs
 from training.study.plan import Study
 from training.study.sources import Sources, sources_of
 from training.study.steps import steps_of
@@ -48,6 +52,28 @@ def test_what_all_runs_were_made_with_is_said_once(study: Study, tmp_path: Path)
     )
 
 
+def test_a_measurement_names_its_files_as_a_run_does(tmp_path: Path) -> None:
+    """Else two versions of one file would not meet; a run reads texts to learn from besides."""
+    train, dev, search = (tmp_path / name for name in ("train", "dev", "search"))
+    topics, texts = tmp_path / "papers.jsonl", tmp_path / "headlines.txt"
+    for folder in (train, dev, search):
+        folder.mkdir()
+        for name in ("news.tsv", "behaviors.tsv", *NEWS, "train.tsv", "dev.tsv"):
+            (folder / name).touch()
+    topics.touch()
+    measured = [
+        Request(
+            task=task, mind=dev, topics=(("", topics),), search=search,
+            all_texts=False, model="student", train=train, teacher=None, out=None,
+            as_json=False,
+        ).files()
+        for task in TASKS
+    ]  # fmt: skip
+    run = Inputs(train, dev, tmp_path, topic_files=(topics,), text_files=(texts,), search=search)
+    learnt_from = {"texts/headlines.txt": texts, "search/train.tsv": search / "train.tsv"}
+    assert dict(ChainMap(learnt_from, *measured)) == run.files()
+
+
 def test_without_any_run_there_are_no_sources(study: Study, tmp_path: Path) -> None:
     """Nor does a measurement of an older version, which says nothing, stand in the way."""
     assert sources(study, tmp_path) == Sources()
@@ -63,6 +89,24 @@ def test_two_teachers_are_refused(study: Study, tmp_path: Path) -> None:
     named = "the teacher is not the same for all: minilm for student-s1, student-s2; mpnet for teac"
     with pytest.raises(StudyError, match=named):
         sources(study, tmp_path)
+
+
+def test_a_measurement_of_another_teacher_is_refused(study: Study, tmp_path: Path) -> None:
+    """A frozen teacher is compared with those that were trained."""
+    a_run(study, tmp_path, "student-s1", teacher="minilm")
+    a_measurement(study, tmp_path, teacher="mpnet")
+    with pytest.raises(StudyError, match="minilm for student-s1; mpnet for baselines/bm25-search"):
+        sources(study, tmp_path)
+
+
+def test_a_run_that_lost_its_facts_is_named(study: Study, tmp_path: Path) -> None:
+    """Missing or spoiled."""
+    a_run(study, tmp_path, "student-s1", teacher="minilm")
+    file = tmp_path / "student-s1" / "run.json"
+    for spoil in (lambda: file.write_text("{"), file.unlink):
+        spoil()
+        with pytest.raises(StudyError, match=r"student-s1: run\.json"):
+            sources(study, tmp_path)
 
 
 def test_two_versions_of_a_data_file_are_refused(study: Study, tmp_path: Path) -> None:

@@ -198,6 +198,20 @@ def test_cpu_time_stands_beside_the_budget() -> None:
     assert row_of(cpu, "all, of a budget of 8")[1] == "2.500"
 
 
+@pytest.mark.parametrize(
+    ("spent_s", "said"),
+    [
+        (7.38 * 3600, ["The study took 8.48 CPU hours, 0.48 more than the budget of 8."]),
+        (6.9 * 3600, []),
+    ],
+)
+def test_a_study_that_took_more_than_its_budget_says_so(spent_s: float, said: list[str]) -> None:
+    """What was spent outside of the queue counts; all of the budget is not more than it."""
+    spent = Spent(cpu_hours=1.1, remark="choosing the recipe")
+    found = lines(cpu_s={"student": spent_s}, spent_before=spent)
+    assert [line for line in found if line.startswith("The study took")] == said
+
+
 def test_the_page_says_where_its_figures_come_from() -> None:
     """The teacher, commits, versions, and the data by short hashes; what is unknown is left out."""
     versions = {"commit": ["abc", "def"], "numpy": ["2.4"]}
