@@ -16,6 +16,7 @@ from contract.bundle import Bundle
 from contract.encoder import BundleEncoder
 from contract.mind import iter_behaviors
 from service.columns import Columns, Facts, Times
+from service.id_table import IdTable
 from service.ports import Activation
 from service.snapshot import Snapshot
 
@@ -114,7 +115,7 @@ def a_snapshot(
     columns.logits[:] = BundleEncoder(bundle).click_logits(columns.vectors)
     every = np.ones(count, bool)
     activation = Activation(1, bundle.model, bundle.namespace)
-    return Snapshot(activation, columns, count, every, {}, {}, popularity(count))
+    return Snapshot(activation, columns, count, every, IdTable([]), {}, popularity(count))
 
 
 def outlets(topics: Sequence[str]) -> list[str]:

@@ -82,7 +82,7 @@ def verified_encoder(path: Path, *, threads: int = 1) -> tuple[Bundle, BundleEnc
     encoder = BundleEncoder(bundle, threads=threads)
     check_shapes(bundle, encoder)
     check_golden(bundle, encoder)
-    check_means(encoder, _golden_histories(bundle))
+    check_users(bundle, encoder)
     return bundle, encoder
 
 
@@ -133,13 +133,17 @@ def check_golden(bundle: Bundle, encoder: BundleEncoder) -> GoldenReport:
     return GoldenReport(least, sum(len(case.texts) for case in cases), len(cases))
 
 
-def _golden_histories(bundle: Bundle) -> Iterator[Vectors]:
-    """Yield each case's history, and all of its articles as one."""
+def check_users(bundle: Bundle, encoder: BundleEncoder) -> int:
+    """Make users of each recorded history, and of all the articles of its case; return how many.
+
+    Raise GraphFailed where one is not the mean that serving relies on.
+    """
+    histories = []
     for case in recorded_cases(bundle):
-        vectors, clicks = np.asarray(case.vectors, dtype=np.float32), len(case.history)
-        yield vectors
-        if clicks:
-            yield vectors[:clicks]
+        vectors = np.asarray(case.vectors, dtype=np.float32)
+        histories += [vectors, *([vectors[: len(case.history)]] if case.history else [])]
+    check_means(encoder, histories)
+    return len(histories)
 
 
 def _read_cases(raw: bytes) -> Iterator[RecordedCase]:

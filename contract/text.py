@@ -50,6 +50,11 @@ def canonical(text: str) -> str:
     return " ".join("".join(visible).split())
 
 
+def is_blank(text: str) -> bool:
+    """Say whether nothing is left of a text in canonical form, at the cost of its first letter."""
+    return all(char.isspace() or unicodedata.category(char) == "Cc" for char in text)
+
+
 def fingerprint(text: str) -> str:
     """Return 32 hex digits that stand for a text: equal texts share a vector."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]

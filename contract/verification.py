@@ -7,7 +7,7 @@ from pathlib import Path
 from contract.bundle import ALL_FILES, Bundle, open_bundle
 from contract.contents import check_contents
 from contract.encoder import BundleEncoder
-from contract.golden import check_golden, recorded_cases
+from contract.golden import check_golden, check_users, recorded_cases
 from contract.probing import check_batches, check_shapes
 
 PROVES = (
@@ -43,6 +43,7 @@ def verify(path: Path, *, threads: int = 1) -> Iterator[Check]:
         f"{report.texts} vectors, cosine at least {report.min_cosine:.5f}; "
         f"{report.rankings} rankings, the same top",
     )
+    yield Check("users", f"{check_users(bundle, encoder)} are weighted means of their histories")
     texts = [text for case in recorded_cases(bundle) for text in case.texts]
     yield Check("batches", f"alone and among others: cosine {check_batches(bundle, texts):.6f}")
 

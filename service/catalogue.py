@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from contract.article import Article, Vectors
 from service.columns import Columns, Facts, Times
+from service.id_table import ABSENT, IdTable
 from service.ports import Activation, IndexBuilder, Position, StoredArticle, VectorIndex
 from service.saved import Saved
-from service.snapshot import ABSENT, Snapshot
+from service.snapshot import Snapshot
 
 # Rows written beyond the live ones before they are merged: 1 % of the catalogue or 2,000.
 MERGE_SHARE, MERGE_ROWS = 0.01, 2_000
@@ -23,6 +24,7 @@ LOGITS_AT_ONCE = 4_096
 
 Logits: TypeAlias = Callable[[Vectors], NDArray[np.float32]]
 Terms: TypeAlias = Callable[[Article], bytes]
+Rows: TypeAlias = NDArray[np.intp]
 Row: TypeAlias = tuple[Facts, Times, NDArray[np.float32], bytes]
 Starter: TypeAlias = Callable[[Callable[[], None]], object]
 
@@ -170,9 +172,10 @@ class Catalogue:
 
     def _is_news(self, stored: StoredArticle) -> bool:
         applied = self._versions.get(stored.id, 0)
+        if stored.version != applied or stored.vector is None:
+            return stored.version > applied
         # The vector of a version already applied without one has arrived.
-        fills = stored.vector is not None and self.current.row(stored.id) == ABSENT
-        return stored.version > applied or (stored.version == applied and fills)
+        return self.current.row(stored.id) == ABSENT
 
     def _is_forgotten(self, stored: StoredArticle, now: float) -> bool:
         article = stored.article
@@ -185,9 +188,8 @@ class Catalogue:
         snapshot.columns.cut(snapshot.count)
         if snapshot.columns.room < len(newer):
             snapshot = self._merged(snapshot, now, extra=len(newer))
-        recent, masked = dict(snapshot.recent), []
+        recent, masked = dict(snapshot.recent), snapshot.rows([stored.id for stored in newer])
         for stored in newer:
-            masked.append(recent.get(stored.id, snapshot.base.get(stored.id, ABSENT)))
             recent[stored.id] = self._append(snapshot.columns, stored)
         self._fill_logits(snapshot.columns, snapshot.count)
         snapshot = self._sees_all(snapshot, recent, masked)
@@ -196,11 +198,11 @@ class Catalogue:
     def _wants_merge(self, snapshot: Snapshot) -> bool:
         return len(snapshot.recent) > max(self._merge_rows, MERGE_SHARE * len(snapshot.base))
 
-    def _sees_all(self, snapshot: Snapshot, recent: dict[str, int], masked: list[int]) -> Snapshot:
+    def _sees_all(self, snapshot: Snapshot, recent: dict[str, int], masked: Rows) -> Snapshot:
         count = len(snapshot.columns.facts)
         is_current = np.ones(count, bool)
         is_current[: snapshot.count] = snapshot.is_current
-        is_current[[row for row in masked if row != ABSENT]] = False
+        is_current[masked] = False
         added = snapshot.columns.facts[snapshot.count : count]
         popularity = np.concatenate([snapshot.popularity, self._popularity(added)])
         return replace(
@@ -220,7 +222,7 @@ class Catalogue:
             columns=columns,
             count=count,
             is_current=np.ones(count, bool),
-            base={facts.id: n for n, facts in enumerate(columns.facts)},
+            base=IdTable(columns.ids[:count].tolist()),
             recent={},
             popularity=self._popularity(columns.facts),
         )
@@ -303,7 +305,7 @@ def _empty(activation: Activation, dim: int) -> Snapshot:
         columns=Columns.empty(0, dim),
         count=0,
         is_current=np.ones(0, bool),
-        base={},
+        base=IdTable([]),
         recent={},
         popularity=np.zeros(0),
     )

@@ -3,17 +3,23 @@
 Greedy by maximal marginal relevance (Carbonell and Goldstein, 1998), over rows found already.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, inf
-from typing import Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.article import Vectors
-from service.columns import Codes
+from service.columns import Codes, Columns
 from service.snapshot import Snapshot
+
+Places: TypeAlias = NDArray[np.intp]
+# Looks up one value for each of some places, or shapes of them.
+Column: TypeAlias = Callable[[Places], NDArray[Any]]
 
 # Single precision: the cosine of a vector with itself may fall so far short of 1.
 ROUNDING: Final = 1e-6
@@ -52,17 +58,18 @@ class Variety:
 class Offer:
     """C rows to choose from, and their order (C,), best first.
 
-    `scores` that rise along the order are lowered to the one before. `published` is NaN where the
-    time is not known; a topic or a source below 0 is not known either, and never full. Scores that
-    are `near` to each other cannot be told apart.
+    `scores` that rise along the order are lowered to the one before. The columns are looked up only
+    where the choice depends on them: `published` is NaN where the time is not known; a topic or a
+    source below 0 is not known either, and never full. Scores that are `near` to each other cannot
+    be told apart.
     """
 
-    order: NDArray[np.intp]  # (C,)
+    order: Places  # (C,)
     scores: NDArray[np.float64]  # (C,)
     vectors: Vectors  # (C, D)
-    published: NDArray[np.float64]  # (C,)
-    topics: NDArray[np.int32]  # (C,)
-    sources: NDArray[np.int32]  # (C,)
+    published: Column  # float64
+    topics: Column  # int32
+    sources: Column  # int32
     near: float = 0.0
 
 
@@ -70,26 +77,30 @@ def offered(
     snapshot: Snapshot,
     rows: NDArray[np.intp],
     *,
-    order: NDArray[np.intp],
+    order: Places,
     scores: NDArray[np.float64],
     vectors: Vectors,
     near: float = 0.0,
 ) -> Offer:
     """Offer rows of a snapshot; an article without a topic or a source counts for none."""
     columns = snapshot.columns
-    published = np.where(columns.time_unknown[rows], np.nan, columns.published[rows])
-    topics, sources = _codes(columns.topics, rows), _codes(columns.sources, rows)
+    published = partial(_published, columns, rows)
+    topics, sources = partial(_codes, columns.topics, rows), partial(_codes, columns.sources, rows)
     return Offer(order, scores, vectors, published, topics, sources, near)
 
 
-def _codes(codes: Codes, rows: NDArray[np.intp]) -> NDArray[np.int32]:
-    values = codes.values[rows].astype(np.int32)
+def _published(columns: Columns, rows: NDArray[np.intp], places: Places) -> NDArray[np.float64]:
+    asked = rows[places]
+    return np.where(columns.time_unknown[asked], np.nan, columns.published[asked])
+
+
+def _codes(codes: Codes, rows: NDArray[np.intp], places: Places) -> NDArray[np.int32]:
+    values = codes.values[rows[places]].astype(np.int32)
     values[values == codes.names.get("", -1)] = -1
     return values
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """A chosen row, the rows that tell its story, best first, and what it lost to others."""
 
     place: int
@@ -102,95 +113,147 @@ class Choice:
     """The rows of a page, and those left for later ones, in order."""
 
     chosen: list[Chosen]
-    left: NDArray[np.intp]
+    left: Places
 
 
 def choose(offer: Offer, n: int, variety: Variety) -> Choice:
     """Choose up to n rows, best first; fewer when stories and full topics leave no more."""
-    shelf = _Shelf(offer, n, variety)
+    shelf = (_Weighed if variety.penalty else _Shelf)(offer, n, variety)
     chosen: list[Chosen] = []
-    while len(chosen) < n and (row := shelf.best()) is not None:
-        chosen.append(shelf.take(row))
-    return Choice(chosen, offer.order[shelf.left])
+    while len(chosen) < n and (place := shelf.best()) is not None:
+        chosen.append(shelf.take(place))
+    return Choice(chosen, offer.order[shelf.left.take(offer.order)])
+
+
+class _Cosines:
+    """Cosines of rows with all others; those of the first, which are likely chosen, at once.
+
+    One product of whole blocks is faster than a product for each row that is chosen.
+    """
+
+    def __init__(self, offer: Offer, n: int) -> None:
+        self._vectors = offer.vectors
+        self._first = offer.order[: BLOCK * ceil(1.2 * n / BLOCK)].tolist()
+        self.turns = {place: turn for turn, place in enumerate(self._first)}
+        first = self._vectors.take(self._first, axis=0)  # (L, D)
+        self.of_first = np.ascontiguousarray((self._vectors @ first.T).T)  # (L, C)
+        self._last: tuple[int, NDArray[np.float32]] | None = None
+        # No row is near to itself.
+        self.of_first[np.arange(len(first)), self._first] = -1
+
+    def of(self, place: int) -> NDArray[np.float32]:
+        """Return the cosines of a row with all rows: (C,)."""
+        if (turn := self.turns.get(place)) is not None:
+            return np.asarray(self.of_first[turn])
+        if self._last is None or self._last[0] != place:
+            self._last = place, np.asarray(self._vectors @ self._vectors[place])
+        return self._last[1]
+
+    def alike(self, least: float) -> dict[int, list[int]]:
+        """Return for those of the first that have any the places of rows as near as that."""
+        alike = defaultdict[int, list[int]](list)
+        for number in np.flatnonzero(self.of_first >= least).tolist():
+            turn, place = divmod(number, len(self._vectors))
+            alike[self._first[turn]].append(place)
+        return alike
 
 
 class _Shelf:
-    """What is left to choose from; its rows are numbered in the order of the offer."""
+    """What is left to choose from, by place; without penalties the first open row is the best."""
 
     def __init__(self, offer: Offer, n: int, variety: Variety) -> None:
-        order, self._penalty = offer.order, variety.penalty
-        self._order, self._published, self._vectors = order, offer.published, offer.vectors
-        self._same_story, self._window_s = variety.same_story - ROUNDING, variety.window_s
-        self._near = offer.near + ROUNDING / 2 * self._penalty
+        size = len(offer.order)
+        self._offer, self._window_s = offer, variety.window_s
+        self._same_story = variety.same_story - ROUNDING
+        self._turns = iter(offer.order)
         # Minus infinity: chosen, told by another, or of a full topic or source.
-        self._open = np.minimum.accumulate(offer.scores[order])
-        self._next = 0  # no row before it is open
-        self._lost = np.zeros(len(order))  # to what is chosen, in units of the score
-        self.left = np.ones(len(order), bool)  # neither chosen nor told by another
-        self._compares = self._penalty > 0 or variety.same_story < inf
-        self._likely = self._cosines_of_first(n if self._compares else 0)  # (L, C)
-        self._tells = np.count_nonzero(self._likely >= self._same_story, axis=1).tolist()
+        self._worth = np.zeros(size)
+        self.left = np.ones(size, bool)  # neither chosen nor told by another
+        self._tells = variety.same_story < inf
+        self._cosines = _Cosines(offer, n if self._tells or variety.penalty else 0)
+        self._alike = self._cosines.alike(self._same_story) if self._tells else {}
         caps = (offer.topics, variety.per_topic), (offer.sources, variety.per_source)
         self._caps = [
-            (codes[order], most, Counter[int]()) for codes, most in caps if most is not None
+            (codes(np.arange(size)), most, Counter[int]())
+            for codes, most in caps
+            if most is not None
         ]
 
     def best(self) -> int | None:
-        """Return the row to choose next, None when there is none."""
-        if not self._penalty:
-            return self._first_open()
-        if not len(self._open):
-            return None
-        worth = self._open - self._lost
-        most = worth[worth.argmax()]
-        # Of rows that cannot be told apart the first.
-        return None if most == -inf else int((worth >= most - self._near).argmax())
-
-    def take(self, row: int) -> Chosen:
-        """Choose a row: close its story and whatever it fills."""
-        lost = float(self._lost[row])
-        self._open[row], self.left[row] = -inf, False
-        also = self._told_with(row) if self._compares else ()
-        for codes, most, counts in self._caps:
-            code = int(codes[row])
-            counts[code] += 1
-            if code >= 0 and counts[code] == most:
-                self._open[codes == code] = -inf
-        return Chosen(int(self._order[row]), also, lost)
-
-    def _first_open(self) -> int | None:
-        # Without penalties rows are worth what they score, and that falls along the order.
-        while self._next < len(self._open):
-            if self._open[self._next] > -inf:
-                return self._next
-            self._next += 1
+        """Return the place to choose next, None when there is none."""
+        # Rows are worth what they score, and that falls along the order; none opens again.
+        for place in self._turns:
+            if self._worth[place] > -inf:
+                return int(place)
         return None
 
-    def _cosines_of_first(self, n: int) -> Vectors:
-        """Return the cosines of the rows that are likely chosen with all others: (L, C).
+    def take(self, place: int, lost: float = 0.0) -> Chosen:
+        """Choose a row, which lost so much to others: close its story and whatever it fills."""
+        self._worth[place], self.left[place] = -inf, False
+        also = self._told_with(place) if self._tells else ()
+        for codes, most, counts in self._caps:
+            code = int(codes[place])
+            counts[code] += 1
+            if code >= 0 and counts[code] == most:
+                self._worth[codes == code] = -inf
+        return Chosen(place, also, lost)
 
-        One product of whole blocks is faster than a product for each row that is chosen.
-        """
-        likely = BLOCK * ceil(1.2 * n / BLOCK)
-        first = self._vectors.take(self._order[:likely], axis=0)  # (L, D)
-        return np.ascontiguousarray((self._vectors @ first.T).take(self._order, axis=0).T)
-
-    def _told_with(self, row: int) -> tuple[int, ...]:
-        cosines = self._cosines(row)
-        if self._penalty:
-            np.maximum(self._lost, self._penalty * cosines, out=self._lost)
-        if row < len(self._tells) and self._tells[row] < 2:  # nobody's story but its own
+    def _told_with(self, place: int) -> tuple[int, ...]:
+        if place in self._cosines.turns:
+            alike = self._alike.get(place)
+        else:
+            alike = np.flatnonzero(self._cosines.of(place) >= self._same_story).tolist()
+        same = [other for other in alike or () if self.left[other]]
+        if not same:
             return ()
-        same = np.flatnonzero((cosines >= self._same_story) & self.left)
-        places = self._order[same]
-        apart = np.abs(self._published[places] - self._published[self._order[row]])
+        at, *times = self._offer.published(np.array([place, *same])).tolist()
         # Where a time is not known the distance is NaN, and no reason against one story.
-        is_told = ~(apart > self._window_s)
-        self._open[same[is_told]], self.left[same[is_told]] = -inf, False
-        return tuple(places[is_told].tolist())
+        told = [
+            other
+            for other, time in zip(same, times, strict=True)
+            if not abs(time - at) > self._window_s
+        ]
+        self._worth[told], self.left[told] = -inf, False
+        return tuple(told if len(told) < 2 else sorted(told, key=self._ranks().__getitem__))
 
-    def _cosines(self, row: int) -> NDArray[np.float32]:
-        """Return the cosines of a row with all rows: (C,)."""
-        if row < len(self._likely):
-            return np.asarray(self._likely[row])
-        return np.asarray((self._vectors @ self._vectors[self._order[row]]).take(self._order))
+    def _ranks(self) -> NDArray[np.intp]:
+        ranks = np.empty_like(self._offer.order)
+        ranks[self._offer.order] = np.arange(len(ranks))
+        return ranks
+
+
+class _Weighed(_Shelf):
+    """What is left to choose from where nearness to what is chosen costs."""
+
+    def __init__(self, offer: Offer, n: int, variety: Variety) -> None:
+        super().__init__(offer, n, variety)
+        self._penalty = variety.penalty
+        self._near = offer.near + ROUNDING / 2 * variety.penalty
+        self._scores = np.empty(len(offer.order))
+        self._scores[offer.order] = np.minimum.accumulate(offer.scores.take(offer.order))
+        self._worth = self._scores.copy()
+        # What rows are worth beside each of the first.
+        self._beside = self._scores - self._penalty * self._cosines.of_first  # (L, C)
+
+    def best(self) -> int | None:
+        """Return the place of the row that is worth most."""
+        worth = self._worth
+        if not len(worth) or (most := worth[place := int(worth.argmax())]) == -inf:
+            return None
+        is_near = worth >= most - self._near
+        if np.count_nonzero(is_near) == 1:
+            return place
+        # Of rows that cannot be told apart the first.
+        order = self._offer.order
+        return int(order[is_near[order].argmax()])
+
+    def take(self, place: int, lost: float = 0.0) -> Chosen:
+        """Choose a row, which costs all that are near to it."""
+        lost += float(self._scores[place] - self._worth[place])
+        chosen, turn = super().take(place, lost), self._cosines.turns.get(place)
+        if turn is None:
+            beside = self._scores - self._penalty * self._cosines.of(place)
+        else:
+            beside = self._beside[turn]
+        np.minimum(self._worth, beside, out=self._worth)
+        return chosen

@@ -55,7 +55,8 @@ def reasons(
     }
     return {
         "history": [{"id": i, "weight": earned[i]} for i in most],
-        "parts": {**parts, **terms},
+        # A zero has no sign: -0.0 would read as if something had been taken.
+        "parts": {name: part + 0.0 for name, part in {**parts, **terms}.items()},
     }
 
 

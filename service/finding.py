@@ -13,8 +13,9 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.article import Mask
 from contract.text import canonical
-from service.answer import Answer, Degraded, Empty, Picked, Strategy, ids_of
+from service.answer import Answer, Degraded, Empty, Strategy, ids_of
 from service.batching import Batcher
 from service.criteria import ANY, Criteria
 from service.diversify import Chosen, Variety, choose, offered
@@ -22,6 +23,7 @@ from service.emptiness import why_empty
 from service.errors import ServiceError
 from service.orders import Ordered, best
 from service.paging import Position, remaining
+from service.picking import picked
 from service.ports import Clock
 from service.retrieval import Retrieval
 from service.snapshot import Snapshot
@@ -98,11 +100,12 @@ class Ways:
         rows = np.fromiter(scores, np.intp, len(scores))
         return best(snapshot, rows, np.fromiter(scores.values(), np.float64, len(scores)), k)
 
-    def places(self) -> Callable[[int], Places]:
-        """Return what says of a row where it stands."""
+    def places(self, rows: NDArray[np.intp]) -> Callable[[Chosen], Places]:
+        """Return what says of one chosen of the rows where it stands."""
         dense, bm25 = _by_row(self.dense), _by_row(self.bm25)
 
-        def places(row: int) -> Places:
+        def places(one: Chosen) -> Places:
+            row = int(rows[one.place])
             near, worded = dense.get(row), bm25.get(row)
             return {
                 "dense": {"rank": near[0], "cosine": near[1]} if near else None,
@@ -178,8 +181,7 @@ class Finder:
         worded: NDArray[np.float32] | None,
         now: float,
     ) -> Ways:
-        eligible, k = snapshot.eligible(query.criteria, now), self._most(query)
-        eligible[snapshot.rows(query.exclude)] = False
+        eligible, k = _eligible(snapshot, query, now), self._most(query)
         dense, bm25 = None, None
         if vector is not None:
             rows = self._retrieval.rows(snapshot, vector, eligible, k)
@@ -198,11 +200,15 @@ class Finder:
         vectors, places = snapshot.vectors.take(rows, axis=0), np.arange(len(rows))
         offer = offered(snapshot, rows, order=places, scores=scores, vectors=vectors)
         choice = choose(offer, query.n, self._stories if query.collapse else Variety())
-        before, why = position.shown if position else 0, ways.places() if query.explain else None
-        articles = [
-            _picked(snapshot, rows, scores, one, rank, why)
-            for rank, one in enumerate(choice.chosen, before + 1)
-        ]
+        before = position.shown if position else 0
+        articles = picked(
+            snapshot.columns,
+            rows,
+            scores,
+            choice.chosen,
+            before=before,
+            why=ways.places(rows) if query.explain else None,
+        )
         is_without_encoder = query.mode == Strategy.HYBRID and ways.dense is None
         return Answer(
             articles=articles,
@@ -236,25 +242,6 @@ def _continued(
     return left, np.array([known.get(row, 0.0) for row in left.tolist()])
 
 
-def _picked(
-    snapshot: Snapshot,
-    rows: NDArray[np.intp],
-    scores: NDArray[np.float64],
-    one: Chosen,
-    rank: int,
-    why: Callable[[int], Places] | None,
-) -> Picked:
-    row, columns = int(rows[one.place]), snapshot.columns
-    return Picked.of(
-        columns,
-        row,
-        score=float(scores[one.place]),
-        rank=rank,
-        also=ids_of(columns, rows[list(one.also)]),
-        reasons=why(row) if why else None,
-    )
-
-
 def _by_row(ordered: Ordered | None) -> dict[int, tuple[int, float]]:
     if ordered is None:
         return {}
@@ -262,8 +249,13 @@ def _by_row(ordered: Ordered | None) -> dict[int, tuple[int, float]]:
     return {row: (rank, score) for rank, (row, score) in enumerate(pairs, 1)}
 
 
-def _left_out(snapshot: Snapshot, query: FindQuery, now: float) -> Empty:
+def _eligible(snapshot: Snapshot, query: FindQuery, now: float) -> Mask:
     eligible = snapshot.eligible(query.criteria, now)
     eligible[snapshot.rows(query.exclude)] = False
+    return eligible
+
+
+def _left_out(snapshot: Snapshot, query: FindQuery, now: float) -> Empty:
     # What is neither filtered nor excluded has none of the query's words.
-    return Empty.FILTER if eligible.any() else Empty.EXCLUDED
+    is_any_left = _eligible(snapshot, query, now).any()
+    return Empty.FILTER if is_any_left else Empty.EXCLUDED

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from heapq import nsmallest
-from itertools import chain
 
 from service.paging import Position
 from service.ports import StoredArticle
-from service.snapshot import ABSENT, Snapshot
+from service.snapshot import Snapshot
 from service.storage import AsyncStore
 
 
@@ -42,5 +41,5 @@ class Inventory:
 
 
 def _ids_after(snapshot: Snapshot, after: str, limit: int) -> list[str]:
-    ids = chain(snapshot.base, snapshot.recent.keys() - snapshot.base.keys())
-    return nsmallest(limit, (i for i in ids if i > after and snapshot.row(i) != ABSENT))
+    ids = snapshot.columns.ids[: snapshot.count][snapshot.is_current].tolist()
+    return nsmallest(limit, (i for i in ids if i > after))

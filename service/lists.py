@@ -4,23 +4,25 @@ Each is a walk: its first page settles which articles come and in which order, t
 only leave out what may no longer be shown.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.article import Mask
-from service.answer import Answer, Picked, Strategy, ids_of
+from service.answer import Answer, Strategy, ids_of
 from service.criteria import ANY, Criteria
-from service.diversify import Chosen, Variety, choose, offered
+from service.diversify import Variety, choose, offered
 from service.emptiness import why_empty
 from service.errors import ArticleUnknown
+from service.id_table import ABSENT
 from service.orders import best, clicks, newest, popular
 from service.paging import Position, remaining
+from service.picking import picked
 from service.ports import Clock
 from service.retrieval import Retrieval
-from service.snapshot import ABSENT, Snapshot
+from service.snapshot import Snapshot
 
 Rows = NDArray[np.intp]
 Scores = NDArray[np.float64]
@@ -121,7 +123,7 @@ class Lists:
         offer = offered(snapshot, rows, order=places, scores=scores, vectors=vectors)
         choice = choose(offer, wanted.n, self._stories if wanted.collapse else Variety())
         return Answer(
-            articles=list(_picked(snapshot, rows, scores, choice.chosen, before)),
+            articles=picked(snapshot.columns, rows, scores, choice.chosen, before=before),
             strategy=order.strategy(scores) if len(rows) else Strategy.NONE,
             degraded=[],
             empty=None if len(rows) else why_empty(snapshot, wanted.criteria, now, position),
@@ -130,12 +132,3 @@ class Lists:
             shown=before + len(choice.chosen),
             activation=snapshot.activation,
         )
-
-
-def _picked(
-    snapshot: Snapshot, rows: Rows, scores: Scores, chosen: Sequence[Chosen], before: int
-) -> Iterator[Picked]:
-    columns = snapshot.columns
-    for rank, one in enumerate(chosen, before + 1):
-        score, also = float(scores[one.place]), ids_of(columns, rows[list(one.also)])
-        yield Picked.of(columns, rows[one.place], score=score, rank=rank, also=also)

@@ -157,9 +157,8 @@ def request_hash(fields: Mapping[str, object]) -> bytes:
 
 def remaining(snapshot: Snapshot, ids: Sequence[str], now: float) -> NDArray[np.intp]:
     """Return the rows of those ids that are known and may be shown now, in the order of the ids."""
-    rows = np.array(snapshot.rows(ids), np.intp)
-    columns = snapshot.columns
-    return rows[(columns.embargo[rows] <= now) & (now < columns.expires[rows])]
+    rows = snapshot.rows(ids)
+    return rows[snapshot.shown(rows, now)]
 
 
 def _decoded(token: str) -> bytes:

@@ -6,6 +6,8 @@ of them: one article a story, novelty against score, so many of a topic or a sou
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +20,11 @@ from service.emptiness import why_empty
 from service.explaining import Reasons, reasons
 from service.orders import popular
 from service.paging import Position, remaining
+from service.picking import picked
 from service.ports import Activation, Clock
 from service.retrieval import Retrieval
 from service.scores import Reader, Scored, Scorer, Terms, by_clicks, ranked
-from service.snapshot import ABSENT, Snapshot
+from service.snapshot import Snapshot
 from service.stages import Stages
 
 Rows = NDArray[np.intp]
@@ -122,10 +125,15 @@ class Recommender:
             near=scored.near,
         )
         choice = choose(offer, query.n, self._variety(query, reader))
-        articles = [
-            self._picked(snapshot, reader, scored, one, rank, explain=query.explain)
-            for rank, one in enumerate(choice.chosen, before + 1)
-        ]
+        why = partial(self._reasons, snapshot, reader, scored)
+        articles = picked(
+            snapshot.columns,
+            scored.rows,
+            scored.scores,
+            choice.chosen,
+            before=before,
+            why=why if query.explain else None,
+        )
         stages.mark("choose")
         return Answer(
             articles=articles,
@@ -148,14 +156,15 @@ class Recommender:
     ) -> Ranking:
         """Score exactly the candidates by the click model alone."""
         snapshot, now, stages = self._snapshot(), self._clock(), stages or Stages()
-        read = snapshot.history_rows(history, now, self._limits.history_ttl_s)
+        # In one go, for most of what looking up costs does not depend on the number of ids.
+        rows = snapshot.look_up([*history, *candidates])
+        read = snapshot.still_read(rows[: len(history)], now, self._limits.history_ttl_s)
         reader = self._reader(snapshot, read)
         stages.mark("reader")
-        asked = list(dict.fromkeys(candidates))
-        rows = np.array(snapshot.look_up(asked), np.intp)
-        is_shown = _is_shown(snapshot, rows, now)
+        asked, rows = _each_once(candidates, rows[len(history) :])
+        is_shown = snapshot.shown(rows, now)
         # The ids are at hand already: the catalogue's own lie all over its memory.
-        shown = [asked[n] for n in np.flatnonzero(is_shown).tolist()]
+        shown = list(compress(asked, is_shown.tolist()))
         stages.mark("filter")
         scored = self._scorer.scored(snapshot, reader, rows[is_shown])
         order = ranked(snapshot, scored)
@@ -165,13 +174,13 @@ class Recommender:
             ids=[shown[place] for place in order.tolist()],
             scores=scored.scores[order].tolist(),
             reasons=[self._reasons(snapshot, reader, scored, Chosen(place)) for place in places],
-            missing=[asked[n] for n in np.flatnonzero(~is_shown).tolist()],
-            strategy=Strategy.PERSONAL if reader.rows else Strategy.NONE,
+            missing=list(compress(asked, (~is_shown).tolist())),
+            strategy=Strategy.PERSONAL if reader.is_known else Strategy.NONE,
             degraded=_degraded(history, reader),
             activation=snapshot.activation,
         )
 
-    def _reader(self, snapshot: Snapshot, read: Sequence[int]) -> Reader:
+    def _reader(self, snapshot: Snapshot, read: Rows) -> Reader:
         return self._scorer.reader(snapshot, read[-self._limits.history :])
 
     def _rows(
@@ -179,7 +188,7 @@ class Recommender:
         snapshot: Snapshot,
         reader: Reader,
         query: Query,
-        read: Sequence[int],
+        read: Rows,
         now: float,
         stages: Stages,
     ) -> Rows:
@@ -189,7 +198,7 @@ class Recommender:
         eligible = _eligible(snapshot, query, read, now)
         stages.mark("filter")
         k = max(self._limits.retrieved, query.n)
-        if reader.rows:
+        if reader.is_known:
             wanted = self._scorer.retrieval_query(reader)
             rows = self._retrieval.rows(snapshot, wanted, eligible, k)
         else:
@@ -201,7 +210,7 @@ class Recommender:
         self, snapshot: Snapshot, reader: Reader, rows: Rows, query: Query, at: float
     ) -> tuple[Scored, Rows]:
         """Score the rows as of a time; return them with their order, best first."""
-        if not reader.rows:
+        if not reader.is_known:
             return by_clicks(snapshot, rows), np.arange(len(rows))
         terms = Terms(query.popularity_weight, query.half_life_s, at)
         scored = self._scorer.scored(snapshot, reader, rows, terms)
@@ -213,7 +222,7 @@ class Recommender:
         variety = Variety(
             scale=self._scorer.click_model.scale,
             # Clicks are no scores that novelty could be weighed against.
-            diversity=query.diversity if reader.rows else 0.0,
+            diversity=query.diversity if reader.is_known else 0.0,
             per_topic=query.per_topic,
             per_source=query.per_source,
         )
@@ -222,31 +231,11 @@ class Recommender:
         limits = self._limits
         return replace(variety, same_story=limits.same_story, window_s=limits.same_story_s)
 
-    def _picked(
-        self,
-        snapshot: Snapshot,
-        reader: Reader,
-        scored: Scored,
-        one: Chosen,
-        rank: int,
-        *,
-        explain: bool,
-    ) -> Picked:
-        row, columns = int(scored.rows[one.place]), snapshot.columns
-        return Picked.of(
-            columns,
-            row,
-            score=float(scored.scores[one.place]) - one.penalty,
-            rank=rank,
-            also=ids_of(columns, scored.rows[list(one.also)]) if one.also else (),
-            reasons=self._reasons(snapshot, reader, scored, one) if explain else None,
-        )
-
     def _reasons(self, snapshot: Snapshot, reader: Reader, scored: Scored, one: Chosen) -> Reasons:
         return reasons(
             self._scorer.click_model,
             scored.products[:, one.place],
-            history=ids_of(snapshot.columns, np.array(reader.rows, np.intp)),
+            history=ids_of(snapshot.columns, reader.rows),
             shares=reader.shares,
             terms={
                 "popularity": float(scored.popularity[one.place]),
@@ -256,7 +245,7 @@ class Recommender:
         )
 
 
-def _eligible(snapshot: Snapshot, query: Query, read: Sequence[int], now: float) -> Mask:
+def _eligible(snapshot: Snapshot, query: Query, read: Rows, now: float) -> Mask:
     mask = snapshot.eligible(query.criteria, now)
     if query.candidates is not None:
         wanted = np.zeros(snapshot.count, bool)
@@ -270,23 +259,26 @@ def _eligible(snapshot: Snapshot, query: Query, read: Sequence[int], now: float)
     return mask
 
 
-def _is_shown(snapshot: Snapshot, rows: Rows, now: float) -> Mask:
-    columns, mask = snapshot.columns, np.asarray(rows != ABSENT)
-    known = rows[mask]
-    mask[mask] = (columns.embargo[known] <= now) & (now < columns.expires[known])
-    return mask
+def _each_once(ids: Sequence[str], rows: Rows) -> tuple[Sequence[str], Rows]:
+    """Leave out of ids and their rows those that come again."""
+    ordered = np.sort(rows)
+    if (ordered[1:] != ordered[:-1]).all():
+        # Of one id there is one row: ids of different rows need not be compared.
+        return ids, rows
+    once = dict(zip(ids, rows.tolist(), strict=True))
+    return list(once), np.fromiter(once.values(), np.intp, len(once))
 
 
 def _strategy(reader: Reader, articles: Sequence[Picked]) -> Strategy:
     if not articles:
         return Strategy.NONE
-    if reader.rows:
+    if reader.is_known:
         return Strategy.PERSONAL
     return Strategy.POPULAR if articles[0].score > 0 else Strategy.LATEST
 
 
 def _degraded(history: Sequence[str], reader: Reader) -> list[Degraded]:
-    return [Degraded.HISTORY_UNKNOWN] if history and not reader.rows else []
+    return [Degraded.HISTORY_UNKNOWN] if history and not reader.is_known else []
 
 
 def _capped(n: int, choice: Choice) -> list[Degraded]:

@@ -25,10 +25,15 @@ LEAST: Final = 5.0
 class Reader:
     """A known history: its rows, their vectors (H, D), and their shares (H,) in the user (D,)."""
 
-    rows: list[int]
+    rows: NDArray[np.intp]
     history: Vectors
     shares: Vectors
     user: Vectors
+
+    @property
+    def is_known(self) -> bool:
+        """Say whether there is any history to go by."""
+        return len(self.rows) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +72,18 @@ class Scorer:
     def __init__(self, click_model: ClickModel) -> None:
         self.click_model = click_model
 
-    def reader(self, snapshot: Snapshot, rows: Sequence[int]) -> Reader:
+    def reader(self, snapshot: Snapshot, rows: Sequence[int] | NDArray[np.intp]) -> Reader:
         """Make a reader from the rows of a history, oldest first; none at all is the zero vector.
 
         The user encoder's attention looks at one article at a time, so its logits are a column of
         the catalogue and the user vector is a mean (`BundleEncoder.click_logits`).
         """
-        read = np.array(rows, np.intp)
-        history = snapshot.vectors.take(read, axis=0)  # (H, D)
-        logits = snapshot.columns.logits.take(read)
+        rows = np.asarray(rows, np.intp)
+        history = snapshot.vectors.take(rows, axis=0)  # (H, D)
+        logits = snapshot.columns.logits.take(rows)
         shares = np.exp(logits - logits.max(initial=-np.inf))
         shares /= shares.sum() or 1.0
-        return Reader(list(rows), history, shares, shares @ history)
+        return Reader(rows, history, shares, shares @ history)
 
     def retrieval_query(self, reader: Reader) -> Vectors:
         """Return the one vector (D,) by which the first R rows are found."""

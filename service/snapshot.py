@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from contract.article import Mask, Vectors
 from service.columns import Columns
 from service.criteria import Criteria
+from service.id_table import ABSENT, IdTable
 from service.ports import Activation, VectorIndex
-
-ABSENT = -1
 
 
 class Liveness:
@@ -47,7 +46,7 @@ class Snapshot:
     columns: Columns
     count: int
     is_current: Mask  # (count,)
-    base: Mapping[str, int]
+    base: IdTable
     recent: Mapping[str, int]
     popularity: NDArray[np.float64]  # (count,)
     index: VectorIndex | None = None  # over the first rows; those beyond it are the tail
@@ -67,30 +66,40 @@ class Snapshot:
     def row(self, article_id: str) -> int:
         """Return an article's row, ABSENT if it is unknown or taken down."""
         found = self.recent.get(article_id)
-        return found if found is not None else self.base.get(article_id, ABSENT)
+        return found if found is not None else int(self.base.rows([article_id])[0])
 
-    def rows(self, ids: Sequence[str]) -> list[int]:
-        """Return the rows of those ids that are known, in order."""
-        return [row for row in self.look_up(ids) if row != ABSENT]
+    def rows(self, ids: Sequence[str]) -> NDArray[np.intp]:
+        """Return the rows of those ids that are known, in order: (known,)."""
+        rows = self.look_up(ids)
+        return np.asarray(rows[rows != ABSENT])
 
-    def look_up(self, ids: Sequence[str]) -> list[int]:
-        """Return each id's row, ABSENT where it is unknown or taken down."""
-        recent, base = self.recent, self.base
-        # Without a call for each: a request has hundreds of ids.
-        return [recent[i] if i in recent else base.get(i, ABSENT) for i in ids]
+    def look_up(self, ids: Sequence[str]) -> NDArray[np.intp]:
+        """Return each id's row, ABSENT where it is unknown or taken down: (ids,)."""
+        rows, recent = self.base.rows(ids), self.recent
+        if not recent.keys().isdisjoint(ids):
+            for n, article_id in enumerate(ids):
+                if article_id in recent:
+                    rows[n] = recent[article_id]
+        return rows
 
-    def history_rows(self, ids: Sequence[str], now: float, ttl_s: float) -> list[int]:
-        """Return the rows of those ids that still count in histories at a time, in order.
+    def history_rows(self, ids: Sequence[str], now: float, ttl_s: float) -> NDArray[np.intp]:
+        """Return the rows of those ids that still count in histories at a time, in order: (H,)."""
+        return self.still_read(self.look_up(ids), now, ttl_s)
+
+    def still_read(self, rows: NDArray[np.intp], now: float, ttl_s: float) -> NDArray[np.intp]:
+        """Return those rows that still count in histories at a time, in order, ABSENT never: (H,).
 
         An article counts until `ttl_s` seconds after its expiry.
         """
-        rows = self.rows(ids)
-        counts = self.columns.expires.take(np.array(rows, np.intp)) + ttl_s > now
-        return rows if counts.all() else [rows[n] for n in np.flatnonzero(counts)]
+        rows = rows[rows != ABSENT]
+        return np.asarray(rows[self.columns.expires.take(rows) + ttl_s > now])
 
-    def is_live(self, row: int, now: float) -> bool:
-        """Say whether an article may be shown at a time."""
-        return bool(self.columns.embargo[row] <= now < self.columns.expires[row])
+    def shown(self, rows: NDArray[np.intp], now: float) -> Mask:
+        """Say which of some rows may be shown at a time, ABSENT among them never: (rows,)."""
+        if not self.count:
+            return np.zeros(len(rows), bool)
+        # Of ABSENT the last row's answer is taken, and not given.
+        return np.asarray(self._liveness.at(now, self).take(rows) & (rows != ABSENT))
 
     def live(self, now: float) -> Mask:
         """Say which rows may be shown at a time: current, not embargoed, not expired.

@@ -28,8 +28,8 @@ class Telemetry:
             "newsbert_requests_shed", "Requests refused under overload.", registry=self.registry
         )
         self.strategies = Counter(
-            "newsbert_recommendations",
-            "Recommendations by strategy.",
+            "newsbert_pages",
+            "Pages of articles by strategy: recommendations, lists and searches.",
             ("strategy",),
             registry=self.registry,
         )

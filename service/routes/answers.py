@@ -18,19 +18,27 @@ MEANINGS = {
     503: "Overloaded, not ready, out of time, or the store does not answer; see `Retry-After`.",
     507: "The store has no space for writes.",
 }
-CODES = {
-    status: [code for _, s, code in TABLE if s == status] or ["invalid"] for status in MEANINGS
+CODES = {status: [code for _, s, code in TABLE if s == status] for status in MEANINGS}
+# No exception of the service stands for it: it is what the framework refuses.
+CODES[422].insert(0, "invalid")
+# What else is not known, by its code.
+UNKNOWN = {
+    "article_unknown": MEANINGS[404],
+    "model_unknown": "The request names a model that does not serve here.",
 }
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of a route's errors."""
+def documented(*statuses: int, unknown: str = "article_unknown") -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of a route's errors; `unknown` is the code of its 404."""
+    told = {status: (MEANINGS[status], CODES[status]) for status in statuses}
+    if 404 in told:
+        told[404] = (UNKNOWN[unknown], [unknown])
     return {
         status: {
             "model": ErrorAnswer,
-            "description": f"{MEANINGS[status]} Codes: {', '.join(CODES[status])}.",
+            "description": f"{meaning} Codes: {', '.join(codes)}.",
         }
-        for status in sorted(statuses)
+        for status, (meaning, codes) in sorted(told.items())
     }
 
 

@@ -51,7 +51,7 @@ async def classify(request: Request, body: ClassifyBody) -> Response:
 @router.post(
     "/embeddings",
     response_model=EmbeddingsAnswer,
-    responses=documented(400, 404, 413, 415, 422, 503),
+    responses=documented(400, 404, 413, 415, 422, 503, unknown="model_unknown"),
     summary="The vectors of texts, as OpenAI's clients ask for them",
 )
 async def embeddings(request: Request, body: EmbeddingsBody) -> Response:

@@ -47,13 +47,7 @@ class Filter(Wire):
 
     def criteria(self) -> Criteria:
         """Return the filters in the service's own terms."""
-        after = self.published_after
-        return Criteria(
-            topics=frozenset(self.topics),
-            sources=frozenset(self.source),
-            languages=frozenset(self.language),
-            published_after=after.timestamp() if after is not None else None,
-        )
+        return Criteria.of(self.topics, self.source, self.language, self.published_after)
 
 
 class FieldError(BaseModel):

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from contract.text import canonical
+from contract.text import is_blank
 from service.wire.base import MAX_N, Cursor, Filter, Ids, Wire
 from service.wire.pages import Collapse, Include, Item, Page
 
 
 def _some_text(text: str) -> str:
-    if not canonical(text):
+    if is_blank(text):
         raise PydanticCustomError("blank", "white space and control characters say nothing")
     return text
 

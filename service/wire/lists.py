@@ -35,13 +35,7 @@ class ListQuery(Query):
 
     def criteria(self) -> Criteria:
         """Return the filters in the service's own terms."""
-        after = self.published_after
-        return Criteria(
-            topics=frozenset(self.topic),
-            sources=frozenset(self.source),
-            languages=frozenset(self.language),
-            published_after=after.timestamp() if after is not None else None,
-        )
+        return Criteria.of(self.topic, self.source, self.language, self.published_after)
 
 
 class CatalogueQuery(Query):

@@ -14,7 +14,7 @@ Collapse = Annotated[bool, Field(description="one place for each story")]
 class Item(BaseModel):
     """One article; `also` are the ids that tell the same story, where there are any.
 
-    Scores rank within one walk through pages and are not probabilities.
+    Scores rank within one page and are not probabilities.
     """
 
     id: str

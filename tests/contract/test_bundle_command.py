@@ -51,7 +51,7 @@ def test_verify_prints_a_line_for_each_check(path: Path, bundle: Bundle) -> None
     assert result.exit_code == 0
     assert [line[:2] for line in lines] == ["ok"] * len(lines)
     assert [" ".join(line[4:18].split()) for line in lines] == [
-        "identity", "files", "contents", "graphs", "golden answers", "batches",
+        "identity", "files", "contents", "graphs", "golden answers", "users", "batches",
     ]  # fmt: skip
     assert bundle.model in lines[0]
     assert "51 vectors, cosine at least 1.0000" in result.stdout

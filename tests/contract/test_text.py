@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from contract.text import TextSpec, canonical, fingerprint
+from contract.text import TextSpec, canonical, fingerprint, is_blank
 from tests.builders import an_article
 
 ALL_FIELDS = TextSpec(fields=("topic", "subtopic", "title", "abstract"))
@@ -16,6 +16,12 @@ ALL_FIELDS = TextSpec(fields=("topic", "subtopic", "title", "abstract"))
 TEXTS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc"], include_characters="\t\n"), max_size=60
 )
+
+
+@given(st.text(max_size=5) | st.text(" \t\n\x00\x1f\x85\u2000\u3000\u0301", max_size=5))
+def test_a_text_is_blank_when_its_canonical_form_is_empty(text: str) -> None:
+    """Whatever blanks and control characters are in it."""
+    assert is_blank(text) == (not canonical(text))
 
 
 @pytest.mark.parametrize(

@@ -151,8 +151,11 @@ def test_a_text_without_known_tokens_is_taken(service: Service, title: str) -> N
 
 @pytest.mark.parametrize(
     "moment",
-    ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1970-01-01T00:00:00Z"],
-)
+    [
+        "0001-01-01T00:00:00Z", "0001-01-01T00:00:00-23:59", "1970-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z", "9999-12-31T23:59:59+23:59",
+    ],
+)  # fmt: skip
 def test_the_ends_of_time_are_taken(service: Service, moment: str) -> None:
     """A moment that cannot be reckoned with would be a 500 later, for every reader."""
     put = "PUT /v1/news/{id}"
@@ -160,7 +163,18 @@ def test_the_ends_of_time_are_taken(service: Service, moment: str) -> None:
     assert send(service, put, body).status_code == 200
     assert service.client.get("/v1/news/N1").status_code == 200
     wanted = {"history": ["N2"], "filter": {"published_after": moment}}
-    ids_of(service.client.post("/v1/recommendations", json=wanted))
+    for more in ({}, {"include": ["published_at"]}):
+        ids_of(service.client.post("/v1/recommendations", json={**wanted, **more}))
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_beyond_the_years_of_utc_is_422(service: Service, moment: str) -> None:
+    """A page could not tell it."""
+    put = "PUT /v1/news/{id}"
+    for field in ("published_at", "embargo_until", "expires_at"):
+        check_problem(send(service, put, good_body(put, **{field: moment})), 422)
+    wanted = {"filter": {"published_after": moment}}
+    check_problem(service.client.post("/v1/recommendations", json=wanted), 422)
 
 
 @pytest.mark.parametrize("moment", ["2026-11-20T08:30:00", "1e3", "yesterday", "2026-02-30T00:00Z"])

@@ -13,9 +13,9 @@ from service.batching import Batcher
 from service.catalogue import Catalogue
 from service.filler import Filler
 from service.follower import Follower
+from service.id_table import ABSENT
 from service.ports import Activation
 from service.saved import Saved
-from service.snapshot import ABSENT
 from service.storage import AsyncStore
 from service.telemetry import Telemetry
 from tests.service.fakes import (

@@ -6,7 +6,7 @@ from typing import Any
 
 from service.app import create_app
 from service.problems import TABLE
-from service.routes.answers import MEANINGS
+from service.routes.answers import MEANINGS, UNKNOWN
 from service.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -22,7 +22,7 @@ OTHERS = (
 )
 DETAILS = {
     "unreadable_body": "The body is not JSON, ended early, or did not arrive in time.",
-    "model_unknown": "The request names a model that does not serve here.",
+    "model_unknown": UNKNOWN["model_unknown"],
     "cursor_refused": "The cursor is malformed, too old, or of another request; start again.",
     "unanswerable": "The request asks for what this model or service does not have.",
     "overloaded": "Shed before any work was done.",

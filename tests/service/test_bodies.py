@@ -79,6 +79,17 @@ async def test_json_is_read(media_type: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "status"), [("json", "xml", 200), ("xml", "json", 415)]
+)
+async def test_of_two_media_types_the_first_counts(first: str, second: str, status: int) -> None:
+    """As everywhere in the framework."""
+    types = [("content-type", f"application/{one}") for one in (first, second)]
+    async with client_of(an_app()) as client:
+        answer = await client.post("/json", content=GOOD, headers=types)
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
     "media_type", ["application/x-ndjson", "application/ndjson", "application/jsonl"]
 )
 async def test_lines_are_read(media_type: str) -> None:

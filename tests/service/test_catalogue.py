@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from contract.article import Vectors
 from service.catalogue import LOGITS_AT_ONCE, MERGE_ROWS, Catalogue
 from service.errors import StoreUnavailable
+from service.id_table import ABSENT
 from service.ports import Activation, StoredArticle
-from service.snapshot import ABSENT, Snapshot
+from service.snapshot import Snapshot
 from tests.service.fakes import (
     ACTIVATION,
     DIM,
@@ -148,7 +149,7 @@ def test_an_expired_article_counts_in_histories_until_its_time_to_live_ends() ->
     catalogue.load([[a_stored("N1", expires_at=expired)]], now=NOW)
     catalogue.apply([a_stored("N2"), a_stored("N3")], NOW)
     assert titles(catalogue.current).keys() == {"N1", "N2", "N3"}
-    assert not catalogue.current.is_live(catalogue.current.row("N1"), NOW)
+    assert not catalogue.current.live(NOW)[catalogue.current.row("N1")]
     catalogue.apply([a_stored("N4"), a_stored("N5")], NOW + HOUR)
     assert titles(catalogue.current).keys() == {"N2", "N3", "N4", "N5"}
 

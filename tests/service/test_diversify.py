@@ -42,9 +42,9 @@ def an_offer(seed: int, size: int) -> Offer:
         order=np.argsort(-scores, kind="stable"),
         scores=scores.astype(np.float64),
         vectors=vectors.astype(np.float32),
-        published=np.where(random.random(size) < 0.3, nan, published),
-        topics=random.integers(-1, 4, size).astype(np.int32),
-        sources=random.integers(-1, 3, size).astype(np.int32),
+        published=np.where(random.random(size) < 0.3, nan, published).take,
+        topics=random.integers(-1, 4, size).astype(np.int32).take,
+        sources=random.integers(-1, 3, size).astype(np.int32).take,
     )
 
 
@@ -85,7 +85,8 @@ def test_caps_are_kept(case: Case) -> None:
         (case.offer.topics, case.variety.per_topic),
         (case.offer.sources, case.variety.per_source),
     ):
-        named = codes[places][codes[places] >= 0]
+        named = codes(np.array(places, int))
+        named = named[named >= 0]
         assert most is None or np.unique(named, return_counts=True)[1].max(initial=0) <= most
 
 
@@ -102,9 +103,10 @@ def test_a_page_is_full_where_it_can_be(case: Case) -> None:
         (case.offer.topics, case.variety.per_topic),
         (case.offer.sources, case.variety.per_source),
     ):
-        chosen = codes[[one.place for one in choice.chosen]]
-        counts = np.array([(chosen == code).sum() for code in codes], int)
-        full |= (codes >= 0) & (counts >= (inf if most is None else most))
+        chosen = codes(np.array([one.place for one in choice.chosen], int))
+        named = codes(np.arange(len(full)))
+        counts = np.array([(chosen == code).sum() for code in named], int)
+        full |= (named >= 0) & (counts >= (inf if most is None else most))
     assert full[choice.left].all()
 
 
@@ -116,7 +118,8 @@ def test_stories_are_near_in_meaning_and_in_time(case: Case) -> None:
     choice = case.choose()
     for one in choice.chosen:
         cosines = offer.vectors.astype(np.float64) @ offer.vectors[one.place]
-        is_apart = np.abs(offer.published - offer.published[one.place]) > variety.window_s
+        published = offer.published(np.arange(len(offer.order)))
+        is_apart = np.abs(published - published[one.place]) > variety.window_s
         also, left = list(one.also), choice.left
         assert (cosines[also] >= variety.same_story - 2 * ROUNDING).all()
         assert not is_apart[also].any()
@@ -156,9 +159,9 @@ def a_line(*cosines: float, **changes: Any) -> Offer:
         order=np.arange(size),
         scores=1 - 0.1 * np.arange(size),
         vectors=vectors,
-        published=np.full(size, nan),
-        topics=np.full(size, -1, np.int32),
-        sources=np.full(size, -1, np.int32),
+        published=np.full(size, nan).take,
+        topics=np.full(size, -1, np.int32).take,
+        sources=np.full(size, -1, np.int32).take,
     )
     return replace(offer, **changes)
 
@@ -192,7 +195,7 @@ def test_utmost_diversity_is_finite() -> None:
 def test_a_told_article_counts_for_no_cap() -> None:
     """Its slot is its story's, and a full topic does not keep it out of one."""
     topics = np.array([0, 0, 0], np.int32)
-    offer = a_line(1.0, 0.99, 0.1, topics=topics)
+    offer = a_line(1.0, 0.99, 0.1, topics=topics.take)
     choice = choose(offer, 3, Variety(same_story=0.96, per_topic=1))
     assert [(one.place, one.also) for one in choice.chosen] == [(0, (1,))]
     assert choice.left.tolist() == [2]
@@ -222,6 +225,7 @@ def test_rows_of_a_snapshot_are_offered_with_their_names_and_times() -> None:
     offer = offered(
         snapshot, rows, order=np.arange(2), scores=np.zeros(2), vectors=snapshot.vectors[rows]
     )
-    assert (offer.topics >= 0).tolist() == [True, False]
-    assert (offer.sources >= 0).tolist() == [False, True]
-    assert np.isnan(offer.published).all()
+    both = np.arange(2)
+    assert (offer.topics(both) >= 0).tolist() == [True, False]
+    assert (offer.sources(both) >= 0).tolist() == [False, True]
+    assert np.isnan(offer.published(both)).all()

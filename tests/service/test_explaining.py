@@ -40,6 +40,13 @@ def test_without_a_history_only_the_rest_is_left() -> None:
     assert found["parts"] == {"user": 0.0, "attention": 0.0, "content": 0.3, **TERMS}
 
 
+def test_a_part_of_nothing_has_no_sign() -> None:
+    """-0.0 would read as if something had been taken."""
+    terms = {"freshness": -0.0, "diversity": -0.0}
+    found = reasons(MODEL, np.array([-0.0, -0.0]), history=[], shares=np.zeros(0), terms=terms)
+    assert not any(np.signbit(part) for part in found["parts"].values())
+
+
 @given(seed=st.integers(0, 2**16), clicks=st.integers(0, 50))
 def test_parts_sum_to_the_score(seed: int, clicks: int) -> None:
     """And the weights of all read articles to the two parts that readers have."""

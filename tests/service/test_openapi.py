@@ -90,6 +90,22 @@ def test_every_route_is_documented(path: str, method: str, operation: dict[str, 
     assert flaws(path, operation) == []
 
 
+@pytest.mark.parametrize(
+    ("route", "status", "codes"),
+    [
+        ("/v1/news/{id} get", "404", "article_unknown"),
+        ("/v1/news/{id}/similar get", "404", "article_unknown"),
+        ("/v1/embeddings post", "404", "model_unknown"),
+        ("/v1/search post", "422", "invalid, cursor_refused, unanswerable"),
+    ],
+)
+def test_a_route_names_the_codes_of_its_own_refusals(route: str, status: str, codes: str) -> None:
+    """An article is never unknown where only a model can be, nor the other way round."""
+    path, method = route.split()
+    told = SPEC["paths"][path][method]["responses"][status]["description"]
+    assert told.endswith(f" Codes: {codes}.")
+
+
 def test_a_route_without_documentation_is_noticed() -> None:
     """The check above fails on whatever is missing."""
     bare = {

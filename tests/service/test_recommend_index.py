@@ -13,6 +13,7 @@ from service.adapters.faiss_search import FaissSearch
 from service.answer import Answer
 from service.columns import Columns, Facts, Times
 from service.criteria import Criteria
+from service.id_table import IdTable
 from service.recommend import Query, Recommender
 from service.retrieval import FEW, Retrieval
 from service.scores import Scorer
@@ -41,9 +42,9 @@ def a_snapshot() -> Snapshot:
     columns.logits[:] = logits_of(columns.vectors)
     index = FaissIndexBuilder().build(columns.vectors, None)
     assert index is not None
-    numbers = {facts.id: n for n, facts in enumerate(columns.facts)}
+    table = IdTable(columns.ids.tolist())
     every, clicks = np.ones(ROWS, bool), np.log(random.integers(1, 30, ROWS))
-    return Snapshot(ACTIVATION, columns, ROWS, every, numbers, {}, clicks, index)
+    return Snapshot(ACTIVATION, columns, ROWS, every, table, {}, clicks, index)
 
 
 def a_recommender(mode: Any) -> Recommender:

@@ -150,10 +150,10 @@ def test_an_answer_that_differs_from_the_oracle_is_noticed() -> None:
         [second, first, *rest],
         [first, *rest],
         [first, first, *rest],
-        [replace(first, facts=replace(first.facts, id="N1")), second, *rest],
-        [replace(first, score=first.score + 1e-3), second, *rest],
-        [replace(first, also=("N1",)), second, *rest],
-        [replace(first, reasons={"history": [], "parts": parts}), second, *rest],
+        [first._replace(facts=replace(first.facts, id="N1")), second, *rest],
+        [first._replace(score=first.score + 1e-3), second, *rest],
+        [first._replace(also=("N1",)), second, *rest],
+        [first._replace(reasons={"history": [], "parts": parts}), second, *rest],
     ]
     assert difference(answer, oracle) == ""
     assert all(difference(replace(answer, articles=w), oracle) for w in wrong)

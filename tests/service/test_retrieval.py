@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from service.adapters.faiss_index import FaissIndexBuilder
 from service.adapters.faiss_search import FaissSearch
 from service.columns import Columns
+from service.id_table import IdTable
 from service.retrieval import FEW, Retrieval
 from service.snapshot import Snapshot
 from tests.service.fakes import ACTIVATION, DIM, NumpyIndex, NumpySearch
@@ -24,7 +25,7 @@ def a_snapshot(
     columns = Columns.empty(count, dim)
     columns.vectors[:] = np.random.default_rng(0).standard_normal((count, dim))
     nothing = np.zeros(count)
-    snapshot = Snapshot(ACTIVATION, columns, count, nothing == 0, {}, {}, nothing)
+    snapshot = Snapshot(ACTIVATION, columns, count, nothing == 0, IdTable([]), {}, nothing)
     return snapshot if indexed is None else with_index(snapshot, indexed)
 
 

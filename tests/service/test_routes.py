@@ -14,8 +14,8 @@ from contract.article import Article
 from contract.bundle import Bundle
 from service.wire import articles, ranked
 from tests.builders import a_catalogue
-from tests.service.fakes import PATIENCE_S, until
-from tests.service.web import served
+from tests.service.fakes import until
+from tests.service.web import served, until_shown
 
 pytestmark = pytest.mark.anyio
 NOW = datetime.now(UTC)
@@ -41,17 +41,7 @@ async def publish(client: httpx.AsyncClient, *articles: Article) -> None:
     headers = {"content-type": "application/x-ndjson"}
     answer = await client.post("/v1/news:batch", content=content, headers=headers)
     assert answer.json() == {"written": len(articles), "unchanged": 0, "rejected": []}
-    await shown(client, {article.id for article in articles})
-
-
-async def shown(client: httpx.AsyncClient, ids: set[str]) -> None:
-    """Wait until the newest articles are these."""
-    import anyio
-
-    with anyio.fail_after(PATIENCE_S):
-        url = "/v1/latest?n=200&collapse=false"
-        while {i["id"] for i in (await client.get(url)).json()["items"]} != ids:  # noqa: ASYNC110
-            await anyio.sleep(0.005)
+    await until_shown(client, {article.id for article in articles})
 
 
 async def test_an_article_is_published_read_changed_and_taken_down(
@@ -68,10 +58,10 @@ async def test_an_article_is_published_read_changed_and_taken_down(
         "B", "sports", 2, "live",
     )  # fmt: skip
     assert read["published_at"] == sent["published_at"]
-    await shown(client, {"N1"})
+    await until_shown(client, {"N1"})
     answer = await client.delete("/v1/news/N1")
     assert answer.json() == {"id": "N1", "version": 3, "changed": True}
-    await shown(client, set())
+    await until_shown(client, set())
     assert (await client.get("/v1/news/N1")).status_code == 404
     assert (await client.delete("/v1/news/N1")).status_code == 404
 
@@ -91,7 +81,7 @@ async def test_an_article_says_in_which_state_it_is(
     moment = (NOW + timedelta(hours=hours)).isoformat()
     await client.put("/v1/news/N1", json={"title": "A", field: moment})
     assert (await client.get("/v1/news/N1")).json()["state"] == state
-    await shown(client, {"N1"} if state == "live" else set())
+    await until_shown(client, {"N1"} if state == "live" else set())
 
 
 async def test_a_batch_takes_what_is_good_and_names_what_is_not(
@@ -192,7 +182,7 @@ async def test_operators_see_health_and_metrics(client: httpx.AsyncClient) -> No
         assert (await client.get(path)).json() == {"status": "ok", "reasons": []}
     await client.post("/v1/recommendations", json={})
     page = (await client.get("/metrics")).text
-    assert 'newsbert_recommendations_total{strategy="none"} 1.0' in page
+    assert 'newsbert_pages_total{strategy="none"} 1.0' in page
     assert "newsbert_store_up 1.0" in page
 
 
@@ -227,7 +217,7 @@ async def test_what_was_stored_is_there_after_a_restart(bundle_path: Path, store
     async with served(bundle_path, store_url) as client:
         await publish(client, *a_catalogue(4))
     async with served(bundle_path, store_url) as client:
-        await shown(client, {"N0", "N1", "N2", "N3"})
+        await until_shown(client, {"N0", "N1", "N2", "N3"})
         asked = {"history": ["N0"], **PLAIN}
         answer = (await client.post("/v1/recommendations", json=asked)).json()
         assert (answer["strategy"], answer["generation"]) == ("personal", 1)

@@ -18,7 +18,7 @@ from service.ports import Activation
 from service.routes.pages import page
 from service.wire.lists import CatalogueAnswer, ListAnswer
 from tests.service.fakes import PATIENCE_S
-from tests.service.web import served
+from tests.service.web import served, until_shown
 
 pytestmark = pytest.mark.anyio
 NOW = datetime.now(UTC)
@@ -60,13 +60,6 @@ async def publish(client: httpx.AsyncClient, *articles: dict[str, Any]) -> None:
     answer = await client.post("/v1/news:batch", content=content, headers=headers)
     assert answer.json()["written"] == len(articles)
     await until_shown(client, {a["id"] for a in articles if "embargo_until" not in a})
-
-
-async def until_shown(client: httpx.AsyncClient, expected: set[str]) -> None:
-    """Wait until the newest articles hold all that is expected."""
-    with anyio.fail_after(PATIENCE_S):
-        while not expected <= set(listed(await get(client, "/v1/latest?n=200&collapse=false"))):  # noqa: ASYNC110
-            await anyio.sleep(0.005)
 
 
 async def get(client: httpx.AsyncClient, url: str, status: int = 200) -> dict[str, Any]:

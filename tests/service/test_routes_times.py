@@ -12,7 +12,7 @@ from service.answer import Picked
 from service.columns import Facts
 from service.routes.pages import included
 from tests.builders import an_article
-from tests.service.web import served
+from tests.service.web import served, until_shown
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +56,7 @@ async def test_the_edges_of_the_calendar_are_served(client: httpx.AsyncClient, t
     """On every page, weighed by any half-life, in numbers."""
     for i in "AB":
         await client.put(f"/v1/news/{i}", json={"title": f"cup {i}", "published_at": time})
+    await until_shown(client, {"A", "B"})
     wish = {"freshness_half_life_h": 0.01, "include": ["published_at"], "explain": True}
     for history in ([], ["B"]):
         body = {**wish, "history": history, "candidates": ["A"]}

@@ -17,10 +17,11 @@ from structlog.testing import capture_logs
 
 from service.columns import Columns
 from service.criteria import Criteria
+from service.id_table import ABSENT
 from service.lexicon import Lexicon
 from service.saved import Saved
 from service.saving import KEPT, KEY, LOCK, UNFINISHED, Keeper, Saver
-from service.snapshot import ABSENT, Snapshot
+from service.snapshot import Snapshot
 from tests.service.fakes import (
     ACTIVATION,
     DIM,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from service.catalogue import Catalogue
 from service.criteria import Criteria
+from service.id_table import ABSENT
 from service.ports import StoredArticle
-from service.snapshot import ABSENT, Liveness, Snapshot
+from service.snapshot import Liveness, Snapshot
 from tests.service.fakes import ACTIVATION, DIM, HOUR, NOW, a_catalogue_with, a_stored, a_take_down
 
 IDS = ("N1", "N2", "N3", "N4", "N5")
@@ -68,6 +69,7 @@ def equals(snapshot: Snapshot, model: Model) -> bool:
         held.keys() == shown.keys()
         and snapshot.size == len(shown)
         and all(snapshot.row(i) == ABSENT for i in IDS if i not in shown)
+        and snapshot.look_up(IDS).tolist() == [snapshot.row(i) for i in IDS]
         and all(
             held[i][:3] == (held[i][0], True, s.vector.tolist())  # type: ignore[union-attr]
             and (held[i][0].version, held[i][0].title) == (s.version, s.article.title)  # type: ignore[union-attr]
@@ -157,7 +159,8 @@ def test_unknown_ids_have_no_row() -> None:
     """Ids of nothing are passed over, in order."""
     snapshot = a_catalogue_with(a_stored("N1"), a_stored("N2")).current
     assert snapshot.row("nothing") == ABSENT
-    assert snapshot.rows(["N2", "nothing", "N1", "N2"]) == [1, 0, 1]
+    assert snapshot.rows(["N2", "nothing", "N1", "N2"]).tolist() == [1, 0, 1]
+    assert snapshot.look_up(["N2", "nothing", "N1"]).tolist() == [1, ABSENT, 0]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,7 @@ def test_an_article_is_live_from_its_embargo_until_before_its_expiry(
     """2027-01-15T08:00:00Z is the request's time: an embargo ends and an expiry begins then."""
     snapshot = a_catalogue_with(a_stored("N1", **fields)).current
     assert snapshot.live(NOW).tolist() == [is_live]
-    assert snapshot.is_live(0, NOW) is is_live
+    assert snapshot.shown(np.array([0, ABSENT, 0]), NOW).tolist() == [is_live, False, is_live]
 
 
 def some_turns(count: int) -> Catalogue:
@@ -195,8 +198,9 @@ def some_turns(count: int) -> Catalogue:
 
 def plainly_live(snapshot: Snapshot, now: float) -> list[bool]:
     """Say which rows are live, one by one."""
+    embargo, expires = snapshot.columns.embargo, snapshot.columns.expires
     return [
-        bool(is_current) and snapshot.is_live(row, now)
+        bool(is_current and embargo[row] <= now < expires[row])
         for row, is_current in enumerate(snapshot.is_current)
     ]
 
@@ -208,6 +212,15 @@ def test_the_live_rows_are_right_at_every_second_in_any_order() -> None:
     random.Random(3).shuffle(times)
     for now in [*times, *sorted(times), *sorted(times, reverse=True)]:
         assert snapshot.live(now).tolist() == plainly_live(snapshot, now)
+        assert snapshot.shown(np.arange(60), now).tolist() == plainly_live(snapshot, now)
+
+
+def test_of_no_articles_none_may_be_shown() -> None:
+    """Whatever is asked of a catalogue without a row."""
+    snapshot = a_catalogue_with().current
+    assert snapshot.shown(np.array([ABSENT, ABSENT]), NOW).tolist() == [False, False]
+    assert snapshot.shown(np.array([], np.intp), NOW).tolist() == []
+    assert snapshot.look_up(["N1"]).tolist() == [ABSENT]
 
 
 def test_the_live_rows_are_worked_out_again_only_when_one_turns() -> None:
@@ -258,9 +271,19 @@ def test_an_expired_article_counts_in_histories_until_its_time_to_live_ends() ->
     expires_at = datetime.fromtimestamp(NOW, UTC)
     snapshot = a_catalogue_with(a_stored("N1"), a_stored("N2", expires_at=expires_at)).current
     ids = ["N2", "nothing", "N1", "N2"]
-    assert snapshot.history_rows(ids, NOW + 9, ttl_s=10) == [1, 0, 1]
-    assert snapshot.history_rows(ids, NOW + 10, ttl_s=10) == [0]
-    assert snapshot.history_rows([], NOW, ttl_s=10) == []
+    assert snapshot.history_rows(ids, NOW + 9, ttl_s=10).tolist() == [1, 0, 1]
+    assert snapshot.history_rows(ids, NOW + 10, ttl_s=10).tolist() == [0]
+    assert snapshot.history_rows([], NOW, ttl_s=10).tolist() == []
+
+
+def test_an_unknown_article_counts_in_no_history() -> None:
+    """Not even where the catalogue has no row to spare, and ABSENT would be the last article."""
+    catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=HOUR, merge_rows=0)
+    catalogue.load([[a_stored("N1"), a_stored("N2")]], NOW)
+    snapshot = catalogue.current
+    assert snapshot.columns.room == 0
+    assert snapshot.history_rows(["nothing", "N1"], NOW, ttl_s=10).tolist() == [0]
+    assert snapshot.still_read(np.array([ABSENT, 1]), NOW, ttl_s=10).tolist() == [1]
 
 
 def test_each_filter_leaves_what_passes_it_and_all_together_what_passes_all() -> None:

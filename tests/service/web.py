@@ -1,5 +1,6 @@
 """The service in this process: a client for its routes, with the lifespan around them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.settings import Settings
-from tests.service.fakes import until
+from tests.service.fakes import PATIENCE_S, until
 
 
 @asynccontextmanager
@@ -56,3 +57,11 @@ async def serving_app(
         await until(lambda: app.state.running.follower.is_ready)
         await until(lambda: not app.state.running.follower.is_behind)
         yield app
+
+
+async def until_shown(client: httpx.AsyncClient, expected: set[str]) -> None:
+    """Wait until the newest articles are these, no more and no fewer."""
+    url = "/v1/latest?n=200&collapse=false"
+    async with asyncio.timeout(PATIENCE_S):
+        while {i["id"] for i in (await client.get(url)).json()["items"]} != expected:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
