@@ -38,7 +38,7 @@ GROWTH = 1.05
 # Memory is read when nothing is under way any more: the same for so long, or after so long.
 SETTLED_S, LONGEST_S, LOOK_S, SAME = 3.0, 60.0, 0.25, 0.002
 PACKAGES = ("fastapi", "uvicorn", "faiss-cpu", "bm25s", "onnxruntime", "numpy", "httpx2")
-Sample = dict[str, float]
+Look = dict[str, float]
 
 
 @click.command()
@@ -56,15 +56,15 @@ def main(*, requests: int, warm_up: int, every: int, size: int, bundle: Path, ou
     try:
         require("taskset")
         opened = open_bundle(bundle)
-        samples = soak(bundle, opened, size, requests, every)
-        found = figures(samples, warm_up)
+        looks, snapshots = soak(bundle, opened, size, requests, every)
+        found = {**figures(looks, warm_up), "snapshots_saved": snapshots}
     except (BenchmarkError, BundleError, ClientError, ServiceError) as error:
         click.echo(f"benchmarks.soak: {error}", err=True)
         sys.exit(2)
     file = write_result(
         "soak",
         figures=found,
-        runs=samples,
+        runs=looks,
         settings={
             "requests": requests,
             "warm_up": warm_up,
@@ -86,20 +86,26 @@ def main(*, requests: int, warm_up: int, every: int, size: int, bundle: Path, ou
         sys.exit(1)
 
 
-def soak(path: Path, bundle: Bundle, size: int, requests: int, every: int) -> list[Sample]:
-    """Serve made-up articles and ask until all requests are answered; return what was seen."""
+def soak(
+    path: Path, bundle: Bundle, size: int, requests: int, every: int
+) -> tuple[list[Look], int]:
+    """Serve made-up articles and ask until all requests are answered.
+
+    Return what was seen, and how many snapshots the service saved meanwhile.
+    """
     with TemporaryDirectory() as place:
         url = f"sqlite:///{place}/store.sqlite"
         store = open_store(url)
         serve = ("newsbert", "serve", "--bundle", str(path.absolute()), "--store", url)
         try:
-            ids = filled(store, bundle, size)
+            ids = filled(store, bundle, size, datetime.now(UTC))
             between = partial(clicked, store, ids, np.random.default_rng(SEED))
             log = Path(place, "service.log")
             # Snapshots are saved while requests are answered, many times.
-            saving = {"snapshots": f"{place}/snapshots", "snapshot_interval_s": SAVED_EVERY_S}
+            snapshots = Path(place, "snapshots")
+            saving = {"snapshots": snapshots, "snapshot_interval_s": SAVED_EVERY_S}
             with running(serve, ready="/health/ready", log=log, **saving) as server:
-                return asyncio.run(
+                looks = asyncio.run(
                     drive(
                         server.url("/"),
                         server.pid,
@@ -110,8 +116,20 @@ def soak(path: Path, bundle: Bundle, size: int, requests: int, every: int) -> li
                         between=between,
                     )
                 )
+            return looks, saved(snapshots)
         finally:
             store.close()
+
+
+def saved(folder: Path) -> int:
+    """Return how many snapshots were saved: they are numbered from 1, the newest are kept.
+
+    Raise BenchmarkError without any: then nothing is known of what saving takes.
+    """
+    numbers = [int(one.name) for one in folder.rglob("*") if one.name.isdecimal()]
+    if not numbers:
+        raise BenchmarkError("the service saved no snapshot")
+    return max(numbers)
 
 
 async def drive(
@@ -123,32 +141,41 @@ async def drive(
     every: int,
     renewed: int,
     between: Callable[[], object] = lambda: None,
-    report: Callable[[Sample], object] = print,
-) -> list[Sample]:
+    report: Callable[[Look], object] = print,
+) -> list[Look]:
     """Ask a service, several things at once, and look at the memory of its process in between.
 
     Raise BenchmarkError for a wrong answer and ClientError for none. `between` is called after
     each look.
     """
-    samples: list[Sample] = []
+    looks: list[Look] = []
     async with Client(url, deadline_s=DEADLINE_S) as client:
         visitors = Visitors(client, ids, SEED)
         for target in range(0, requests + 1, every):
             started, before = time.perf_counter(), visitors.requests
             if target == every:
                 await visitors.renew(renewed)
-            async with asyncio.TaskGroup() as group:
-                for _ in range(AT_ONCE):
-                    group.create_task(_visit(visitors, target))
+            await visit(visitors, target)
             took, done = time.perf_counter() - started, visitors.requests - before
             look = {"requests": visitors.requests, "per_s": round(done / took, DIGITS)}
-            samples.append({**look, **await settled(pid)})
-            report(samples[-1])
+            looks.append({**look, **await settled(pid)})
+            report(looks[-1])
             between()
-    return samples
+    return looks
 
 
-async def settled(pid: int) -> Sample:
+async def visit(visitors: Visitors, target: int) -> None:
+    """Do several things at once until so many requests are answered; raise the first error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(_visit(visitors, target))
+    except ExceptionGroup as errors:
+        # As it is, for who knows what to do with it: the others came in its wake.
+        raise errors.exceptions[0] from None
+
+
+async def settled(pid: int) -> Look:
     """Wait until a process neither takes nor gives back memory; return what it holds, in MiB."""
     last, since, begun = memory_mib(pid), time.monotonic(), time.monotonic()
     while time.monotonic() < min(since + SETTLED_S, begun + LONGEST_S):
@@ -160,12 +187,12 @@ async def settled(pid: int) -> Sample:
     return memory_mib(pid)
 
 
-def memory_mib(pid: int) -> Sample:
+def memory_mib(pid: int) -> Look:
     """Return what a process holds now and the most that it ever held, in MiB."""
     return parse_memory(Path(f"/proc/{pid}/status").read_text("utf-8"))
 
 
-def parse_memory(status: str) -> Sample:
+def parse_memory(status: str) -> Look:
     """Read `/proc/<pid>/status`."""
     kib = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
     return {
@@ -174,18 +201,18 @@ def parse_memory(status: str) -> Sample:
     }
 
 
-def figures(samples: Sequence[Sample], warm_up: int) -> dict[str, float]:
+def figures(looks: Sequence[Look], warm_up: int) -> dict[str, float]:
     """Return the level after the warm-up, and the most and the last that was seen after it."""
-    after = [one["rss_mib"] for one in samples if one["requests"] >= warm_up]
+    after = [one["rss_mib"] for one in looks if one["requests"] >= warm_up]
     if len(after) < 2:
         raise BenchmarkError(f"nothing was seen after a warm-up of {warm_up} requests")
     level, *later = after
     return {
-        "ready_mib": samples[0]["rss_mib"],
+        "ready_mib": looks[0]["rss_mib"],
         "level_mib": level,
         "highest_mib": max(later),
         "last_mib": later[-1],
-        "peak_mib": samples[-1]["peak_mib"],
+        "peak_mib": looks[-1]["peak_mib"],
         "highest_to_level": round(max(later) / level, DIGITS),
         "last_to_level": round(later[-1] / level, DIGITS),
     }
@@ -197,9 +224,9 @@ def check_flat(found: dict[str, float]) -> None:
         raise BenchmarkError(f"memory grew to {found['highest_to_level']:.3f} times its level")
 
 
-def filled(store: Store, bundle: Bundle, size: int) -> list[str]:
+def filled(store: Store, bundle: Bundle, size: int, now: datetime) -> list[str]:
     """Write made-up articles with made-up vectors, and clicks on some; return the ids."""
-    random, now = np.random.default_rng(SEED), datetime.now(UTC)
+    random = np.random.default_rng(SEED)
     _, vectors = catalogues.made_up_vectors(size, bundle.manifest.dim, SEED)
     ids = [f"M{row}" for row in range(size)]
     for rows in catalogues.in_rows(size, catalogues.WRITTEN_AT_ONCE):
@@ -208,7 +235,7 @@ def filled(store: Store, bundle: Bundle, size: int) -> list[str]:
             Publication(article, fingerprint(bundle.text.text(article)), vectors[row])
             for row, article in zip(rows, articles, strict=True)
         ]
-        store.publish(publications, namespace=bundle.namespace, now=time.time())
+        store.publish(publications, namespace=bundle.namespace, now=now.timestamp())
     clicked(store, ids, random)
     return ids
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -21,7 +22,7 @@ from starlette.types import ASGIApp, Message
 from benchmarks.comparison import BenchmarkError
 from benchmarks.cpu import idle
 from benchmarks.results import ROOT
-from benchmarks.servers import SERVER_CORE, Server, environment
+from benchmarks.servers import SERVER_CORE, START_TIMEOUT_S, Server, environment
 from service.app import create_app
 from service.gate import Gate
 from service.routes.lane import Lane
@@ -33,20 +34,25 @@ ANSWERS = 2_000
 WARM_UP = 200
 TOTAL = "total"
 US_PER_MS, US_PER_S = 1e3, 1e6
+# The most that all cases of a process may take, from its start.
+LONGEST_S = 600.0
 Means = dict[str, float]  # microseconds by stage
 Row = dict[str, float | None]
 
 
 def told(server: Server, path: str, bodies: Sequence[bytes], answers: int = ANSWERS) -> Means:
-    """Return the medians of what `Server-Timing` says of some answers, asked for one by one."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    """Return the medians of what `Server-Timing` says of some answers, asked for one by one.
+
+    Raise BenchmarkError for any answer but 200.
+    """
     timings = []
-    for body in itertools.islice(itertools.cycle(bodies), WARM_UP + answers):
-        connection.request("POST", path, body, {"content-type": "application/json"})
-        response = connection.getresponse()
-        response.read()
-        timings.append(response.headers["server-timing"])
-    connection.close()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        for body in itertools.islice(itertools.cycle(bodies), WARM_UP + answers):
+            connection.request("POST", path, body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+            _require_ok(path, response.status)
+            timings.append(response.headers["server-timing"])
     return by_stage(timings[WARM_UP:], median)
 
 
@@ -65,19 +71,24 @@ def processor_time(
 ) -> dict[str, Means]:
     """Return each case's mean processor time by stage, of a process on the server's core.
 
-    A case is a path and a file of bodies.
+    A case is a path and a file of bodies. Raise BenchmarkError where the process fails or does not
+    end.
     """
     command = [sys.executable, "-m", "benchmarks.stages", str(bundle.absolute()), store]
     for name, (path, bodies) in cases.items():
         command += ["--case", name, path, str(bodies)]
-    done = subprocess.run(
-        ["taskset", "--cpu-list", str(SERVER_CORE), *command],
-        cwd=ROOT,
-        env=environment(retrieval=retrieval),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            ["taskset", "--cpu-list", str(SERVER_CORE), *command],
+            cwd=ROOT,
+            env=environment(retrieval=retrieval),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchmarkError(f"no stages within {LONGEST_S:g} s") from error
     if done.returncode:
         raise BenchmarkError(f"no stages: {(done.stderr.strip() or 'no word').splitlines()[-1]}")
     means: dict[str, Means] = json.loads(done.stdout)
@@ -128,9 +139,13 @@ async def _answered(gate: ASGIApp, app: FastAPI, path: str, body: bytes) -> dict
         messages.append(message)
 
     await gate(_scope(app, path, len(body)), receive, send)
-    if messages[0]["status"] != http.client.OK:
-        raise BenchmarkError(f"{path} answers {messages[0]['status']}")
+    _require_ok(path, messages[0]["status"])
     return dict(messages[0]["headers"])
+
+
+def _require_ok(path: str, status: int) -> None:
+    if status != http.client.OK:
+        raise BenchmarkError(f"{path} answers {status}")
 
 
 def _scope(app: FastAPI, path: str, size: int) -> dict[str, Any]:
@@ -152,8 +167,7 @@ def _scope(app: FastAPI, path: str, size: int) -> dict[str, Any]:
 async def _cases(bundle: Path, store: str, cases: Sequence[tuple[str, str, Path]]) -> bytes:
     app = create_app(Settings(bundle=bundle, store=store))
     async with app.router.lifespan_context(app):
-        while not await asyncio.to_thread(idle, time.process_time) or _hindrances(app):
-            pass
+        await settle(app)
         return orjson.dumps(
             {
                 name: await timed(app, path, bodies.read_bytes().splitlines())
@@ -162,9 +176,17 @@ async def _cases(bundle: Path, store: str, cases: Sequence[tuple[str, str, Path]
         )
 
 
-def _hindrances(app: FastAPI) -> list[str]:
+async def settle(app: FastAPI, patience_s: float = START_TIMEOUT_S) -> None:
+    """Wait until the service is ready and has built what it builds in the background.
+
+    Raise BenchmarkError when it takes too long: for ever, where one of its jobs has ended.
+    """
     service: Running = app.state.running
-    return service.hindrances()
+    give_up = time.monotonic() + patience_s
+    while not await asyncio.to_thread(idle, time.process_time) or service.hindrances():
+        if time.monotonic() > give_up:
+            reasons = ", ".join(service.hindrances()) or "it is busy"
+            raise BenchmarkError(f"the service does not settle: {reasons}")
 
 
 @click.command()

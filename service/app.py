@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import faiss
 import structlog
@@ -23,7 +22,7 @@ from service import problems
 from service.adapters.bm25_words import Bm25Builder
 from service.adapters.faiss_index import FaissIndexBuilder
 from service.adapters.faiss_search import FaissSearch
-from service.adapters.stores import open_store
+from service.adapters.stores import open_store, place_of
 from service.batching import Batcher
 from service.catalogue import Catalogue
 from service.diversify import Variety
@@ -232,11 +231,9 @@ def _tell_index(built: "Future[None]") -> None:
 
 def _keeper(settings: Settings, bundle: Bundle, lexicon: Lexicon) -> Keeper | None:
     """Keep snapshots in a folder for this model and store; what is in memory is never kept."""
-    store = urlsplit(settings.store)
-    if not settings.snapshots or store.scheme == "memory":
+    place = place_of(settings.store)
+    if not settings.snapshots or place is None:
         return None
-    # Without user and password, which are not the store's name.
-    place = f"{store.scheme}://{store.netloc.rpartition('@')[2]}{store.path}"
     name = f"{bundle.model}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
     activation, dim = _unactivated(bundle), bundle.manifest.dim
     return Keeper(Path(settings.snapshots) / name, activation, dim, lexicon)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx2
 import orjson
 import stamina
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from contract.article import Article
 from service.wire.articles import ArticleAnswer, BatchAnswer, PublishAnswer
@@ -50,7 +51,18 @@ class Refused(ClientError):
 
 
 class Unavailable(ClientError):
-    """The service could not be reached, or said 503, until the deadline."""
+    """The service could not be reached, or said 503, until the deadline.
+
+    `code` is what it said last, None where it said nothing.
+    """
+
+    def __init__(self, message: str, code: str | None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Unreadable(ClientError):
+    """What answers is not this service, or one of another interface."""
 
 
 class Client:
@@ -101,7 +113,7 @@ class Client:
 
     async def similar(self, article_id: str, **query: Any) -> ListAnswer:  # noqa: ANN401
         """Return the articles nearest to one."""
-        return await self._ask("GET", f"/v1/news/{article_id}/similar", ListAnswer, query=query)
+        return await self._ask("GET", f"{_path(article_id)}/similar", ListAnswer, query=query)
 
     async def catalogue(self, **query: Any) -> CatalogueAnswer:  # noqa: ANN401
         """Return a page of all articles, in the order of their ids."""
@@ -122,7 +134,7 @@ class Client:
     async def publish(self, article: Article) -> PublishAnswer:
         """Write an article; the same one again is no change."""
         fields = article.model_dump(mode="json", exclude={"id"}, exclude_none=True)
-        return await self._ask("PUT", f"/v1/news/{article.id}", PublishAnswer, fields)
+        return await self._ask("PUT", _path(article.id), PublishAnswer, fields)
 
     async def publish_many(self, articles: Iterable[Article]) -> BatchAnswer:
         """Write articles, one line each."""
@@ -131,12 +143,12 @@ class Client:
 
     async def article(self, article_id: str) -> ArticleAnswer:
         """Return an article as it is stored."""
-        return await self._ask("GET", f"/v1/news/{article_id}", ArticleAnswer)
+        return await self._ask("GET", _path(article_id), ArticleAnswer)
 
     async def take_down(self, article_id: str) -> None:
         """Take an article down; one that is not there (any more) is no error."""
         try:
-            await self._ask("DELETE", f"/v1/news/{article_id}", PublishAnswer)
+            await self._ask("DELETE", _path(article_id), PublishAnswer)
         except Refused as refused:
             # A try whose answer was lost may have done it.
             if refused.code != "article_unknown":
@@ -154,16 +166,25 @@ class Client:
         content, media_type = _content(body)
         headers = {"content-type": media_type} if media_type else {}
         request = {"content": content, "headers": headers, "params": query}
+        again = _Again()
         try:
             async with asyncio.timeout(self._deadline_s):
-                response = await self._tried(method, path, request)
-        except (TimeoutError, httpx2.HTTPError, _TryAgain) as error:
-            raise Unavailable(f"{method} {path}: {type(error).__name__}") from error
-        return answer.model_validate_json(response.content)
+                response = await self._tried(method, path, request, again)
+        except (TimeoutError, httpx2.HTTPError, _Busy) as error:
+            # A wait between two tries tells nothing; why there was one does.
+            why = (again.after or error) if isinstance(error, TimeoutError) else error
+            raise _unavailable(f"{method} {path}", why) from error
+        try:
+            return answer.model_validate_json(response.content)
+        except ValidationError as error:
+            told = f"{response.status_code} without a {answer.__name__}"
+            raise Unreadable(f"{method} {path}: {told}") from error
 
-    async def _tried(self, method: str, path: str, request: dict[str, Any]) -> httpx2.Response:
+    async def _tried(
+        self, method: str, path: str, request: dict[str, Any], again: _Again
+    ) -> httpx2.Response:
         tries = stamina.retry_context(
-            on=_wait_before_next,
+            on=again,
             attempts=None,
             timeout=self._deadline_s,
             wait_initial=FIRST_WAIT_S,
@@ -178,34 +199,59 @@ class Client:
         raise AssertionError("stamina raises what the last try raised")
 
 
-class _TryAgain(ClientError):
+class _Busy(ClientError):
     """The service said 503; `after_s` is how long it wants to be left alone."""
 
-    def __init__(self, after_s: float | None) -> None:
-        super().__init__()
-        self.after_s = after_s
+    def __init__(self, said: Refused, after_s: float | None) -> None:
+        super().__init__(str(said))
+        self.code, self.after_s = said.code, after_s
 
 
-def _wait_before_next(error: Exception) -> bool | float:
-    """Say whether to try again, and where the service named a wait, how long to wait."""
-    if isinstance(error, _TryAgain):
-        return True if error.after_s is None else min(error.after_s, LONGEST_RETRY_AFTER_S)
-    return isinstance(error, httpx2.TransportError)
+class _Again:
+    """Says whether to try again, and `after` what the last try was lost."""
+
+    after: Exception | None = None
+
+    def __call__(self, error: Exception) -> bool | float:
+        """Say whether to try again, and where the service named a wait, how long to wait."""
+        if not isinstance(error, _Busy | httpx2.TransportError):
+            return False
+        self.after = error
+        if isinstance(error, _Busy) and error.after_s is not None:
+            return min(error.after_s, LONGEST_RETRY_AFTER_S)
+        return True
+
+
+def _unavailable(asked: str, why: Exception) -> Unavailable:
+    if isinstance(why, _Busy):
+        return Unavailable(f"{asked}: {why}", why.code)
+    return Unavailable(f"{asked}: {type(why).__name__}", None)
+
+
+def _path(article_id: str) -> str:
+    # Either would be another path, if only to a proxy: that of all articles, or of something else.
+    if not article_id.strip() or article_id in {".", ".."}:
+        raise ClientError(f"{article_id!r} is no id of an article")
+    return f"/v1/news/{quote(article_id, safe='')}"
 
 
 def _raise_for(response: httpx2.Response) -> None:
-    if response.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
-        after = response.headers.get("retry-after", "")
-        raise _TryAgain(float(after) if after.isascii() and after.isdigit() else None)
     if response.is_success:
         return
+    refused = _refused(response)
+    if response.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
+        after = response.headers.get("retry-after", "")
+        raise _Busy(refused, float(after) if after.isascii() and after.isdigit() else None)
+    raise refused
+
+
+def _refused(response: httpx2.Response) -> Refused:
     try:
         told = orjson.loads(response.content)
         errors = [FieldError.model_validate(one) for one in told["errors"]]
-        refused = Refused(response.status_code, told["code"], told["message"], errors)
+        return Refused(response.status_code, told["code"], told["message"], errors)
     except (ValueError, KeyError, TypeError):  # an answer of something between us and the service
-        refused = Refused(response.status_code, "unknown", response.reason_phrase, [])
-    raise refused
+        return Refused(response.status_code, "unknown", response.reason_phrase, [])
 
 
 def _content(body: BaseModel | Mapping[str, object] | str | None) -> tuple[bytes | None, str]:

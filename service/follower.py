@@ -1,7 +1,7 @@
 """Follow the store: load the catalogue, then tail the change log, through any outage.
 
 A saved catalogue is gone on from: it is shown once the store was asked what has changed since, or
-as soon as the store does not answer, and then as what it is, stale.
+after the store has not answered for some seconds, and then as what it is, stale.
 """
 
 import asyncio
@@ -22,6 +22,12 @@ from service.storage import AsyncStore
 from service.telemetry import Telemetry
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+# For so long a store must fail before what was saved is shown without asking it.
+OUTAGE_S = 3.0
+# Between two tries to note the activation in a store that can be read and not written.
+ACTIVATION_PAUSE_S = 5.0
+# Below every revision: the first read gives a table also where the store has none.
+NO_REVISION = -1
 # A look at the log that finds no more changes than these has caught up with it.
 FEW = 256
 
@@ -55,9 +61,14 @@ class Follower:
         self._telemetry = telemetry
         self._poll_interval_s = poll_interval_s
         self._popularity_interval_s = popularity_interval_s
+        self._outage_s = OUTAGE_S
         self._position: Position | None = None
         self._is_activated, self._is_restored = False, False
-        self._revision = 0
+        self._activation_due = 0.0
+        # While the catalogue has changes of beyond the position.
+        self._is_ahead = False
+        self._failing_since: float | None = None
+        self._revision = NO_REVISION
         self._popularity_due = 0.0
         self._nudged = asyncio.Event()
         self.is_ready = False
@@ -68,11 +79,18 @@ class Follower:
         """Look at the change log now instead of after the pause (this process just wrote)."""
         self._nudged.set()
 
-    async def run(self, load_saved: Callable[[], Saved | None] | None = None) -> None:
+    async def run(
+        self,
+        load_saved: Callable[[], Saved | None] | None = None,
+        *,
+        outage_s: float = OUTAGE_S,
+    ) -> None:
         """Follow until cancelled; an outage of the store only makes the catalogue old.
 
-        `load_saved` gives a catalogue to go on from, if there is one; it blocks.
+        `load_saved` gives a catalogue to go on from, if there is one; it blocks. Only a store that
+        fails for `outage_s` is not asked before that is shown.
         """
+        self._outage_s = outage_s
         try:
             if load_saved is not None:
                 await self._restore(load_saved)
@@ -82,12 +100,17 @@ class Follower:
             self.is_behind = True
 
     def state(self) -> Saved | None:
-        """Return what another process could go on from, None while this one is behind."""
-        # The position first: what the catalogue takes over meanwhile may come twice.
+        """Return what another process could go on from, None while this one is behind.
+
+        Nothing in it is later than its position: a store restored to just there would never tell
+        that it was undone.
+        """
         position, revision = self._position, self._revision
         if position is None or self.is_behind:
             return None
-        return self._catalogue.saved(position, revision)
+        saved = self._catalogue.saved(position, revision)
+        # The follower may have gone on meanwhile, in another thread.
+        return None if self._is_ahead or position != self._position else saved
 
     async def _follow(self) -> None:
         pause = FIRST_PAUSE_S
@@ -102,31 +125,53 @@ class Follower:
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
     async def _step(self) -> None:
-        if not self._is_activated:
-            self._catalogue.set_activation(await self._store.run(self._activate))
-            self._is_activated = True
         if self._position is None:
+            if not self._is_activated:
+                await self._note_activation()
             self._position = await self._load()
         changes = await self._store.changes(self._position)
         self._note_answer()
         if not changes.is_complete:
             log.warning("change_log_gap")
             self._position, self._is_activated, self.is_behind = None, False, True
+            # What was saved is known to be wrong: it is not shown for want of something better.
+            self._is_restored = False
             return
         if changes.ids:
+            self._is_ahead = True
             await self._apply(changes.ids)
-        self._position = changes.position
+        self._position, self._failing_since = changes.position, None
+        self._is_ahead = False
         await self._read_popularity()
+        await self._activate_restored()
         if len(changes.ids) <= FEW:
             self._note_caught_up()
         if not changes.ids:
             await self._pause()
 
-    async def _restore(self, load_saved: Callable[[], Saved | None]) -> None:
-        saved = await self._store.run(load_saved)
-        if saved is None:
+    async def _note_activation(self) -> None:
+        self._catalogue.set_activation(await self._store.run(self._activate))
+        self._is_activated = True
+
+    async def _activate_restored(self) -> None:
+        """Note the activation of a catalogue that has one; a store that refuses stops nothing."""
+        if self._is_activated or time.monotonic() < self._activation_due:
             return
-        await self._store.run(partial(self._catalogue.restore, saved))
+        try:
+            await self._note_activation()
+        except StoreError as error:
+            log.warning("activation_not_noted", error=type(error).__name__)
+            self._activation_due = time.monotonic() + ACTIVATION_PAUSE_S
+
+    async def _restore(self, load_saved: Callable[[], Saved | None]) -> None:
+        try:
+            saved = await self._store.run(load_saved)
+            if saved is None:
+                return
+            await self._store.run(partial(self._catalogue.restore, saved))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the store can be scanned
+            log.warning("restore_failed", error=type(error).__name__)
+            return
         self._position, self._is_restored = saved.position, True
         self._filler.add(self._catalogue.lacking())
         self._note_size()
@@ -136,7 +181,7 @@ class Follower:
         """Scan the whole store; the position is taken first, so nothing in between is lost."""
         position = await self._store.run(self._store.blocking.position)
         await self._store.run(self._scan)
-        self._revision, self._popularity_due = 0, 0.0
+        self._revision, self._popularity_due = NO_REVISION, 0.0
         await self._read_popularity()
         self._note_answer()
         self._note_caught_up()
@@ -185,7 +230,10 @@ class Follower:
         if self.outage != kind:
             log.warning("store_lost", error=kind)
         self.is_behind, self.outage = True, kind
-        self.is_ready = self.is_ready or self._is_restored
+        now = time.monotonic()
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        is_lost = now - self._failing_since >= self._outage_s
+        self.is_ready = self.is_ready or (self._is_restored and is_lost)
         self._telemetry.store_up.set(0)
 
     def _note_size(self) -> None:

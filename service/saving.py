@@ -78,9 +78,9 @@ class Keeper:
         Raise OSError where the folder cannot be written.
         """
         state = saved.position, saved.revision
-        if state == self._newest or not self._is_writer():
-            return False
         started, numbers = time.perf_counter(), sorted(self._numbers())
+        if (numbers and state == self._newest) or not self._is_writer():
+            return False
         number = numbers[-1] + 1 if numbers else 1
         self._write(saved, self._folder / str(number))
         self._newest = state
@@ -110,6 +110,8 @@ class Keeper:
             temporary.rename(self._folder / KEY)
             _flush(self._folder)
         except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             log.warning("key_not_kept", error=_in_words(error))
 
     def close(self) -> None:
@@ -124,30 +126,35 @@ class Keeper:
         return []
 
     def _is_writer(self) -> bool:
-        if self._lock is not None:
-            return True
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return False
-        self._lock = lock
-        return True
+        path = self._folder / LOCK
+        if self._lock is not None and not _is_file_at(self._lock, path):
+            # The folder was deleted: in the one that takes its place another process may write.
+            self.close()
+        if self._lock is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(path)
+        return self._lock is not None
 
     def _write(self, saved: Saved, target: Path) -> None:
         unfinished = self._folder / UNFINISHED
         if unfinished.exists():
             shutil.rmtree(unfinished)
-        unfinished.mkdir(parents=True)
-        parts = contents(saved, self._lexicon.known())
-        entries = {name: _write(unfinished / name, blocks) for name, blocks in parts}
-        body = Manifest.of(saved, entries).model_dump_json().encode()
-        _write(unfinished / MANIFEST, [_hash_line(body), body])
-        _flush(unfinished)
-        unfinished.rename(target)
+        try:
+            self._fill(unfinished, saved)
+            unfinished.rename(target)
+        except BaseException:
+            # A disk that is full would stay full.
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
         _flush(self._folder)
+
+    def _fill(self, folder: Path, saved: Saved) -> None:
+        folder.mkdir(parents=True)
+        parts = contents(saved, self._lexicon.known())
+        entries = {name: _write(folder / name, blocks) for name, blocks in parts}
+        body = Manifest.of(saved, entries).model_dump_json().encode()
+        _write(folder / MANIFEST, [_hash_line(body), body])
+        _flush(folder)
 
     def _read(self, path: Path, room: int) -> tuple[Saved, list[str]]:
         head, _, body = (path / MANIFEST).read_bytes().partition(b"\n")
@@ -183,12 +190,12 @@ class Saver:
             await asyncio.sleep(pause)
 
     def _save(self) -> float:
-        saved = self._take()
-        if saved is None:
-            return min(LOOK_S, self._interval_s)
         try:
+            saved = self._take()
+            if saved is None:
+                return min(LOOK_S, self._interval_s)
             self._keeper.save(saved)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - none of them is a reason to save no more
             log.warning("snapshot_not_saved", error=_in_words(error))
         return self._interval_s
 
@@ -245,6 +252,28 @@ def _write(path: Path, blocks: Blocks) -> FileEntry:
         file.flush()
         os.fsync(file.fileno())
     return FileEntry(sha256=digest.hexdigest(), size=size)
+
+
+def _locked(path: Path) -> int | None:
+    """Open a file and lock it; None where another process holds the lock."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_file_at(lock, path):
+            return lock
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
+
+
+def _is_file_at(descriptor: int, path: Path) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
 
 
 def _flush(folder: Path) -> None:

@@ -120,9 +120,7 @@ def _carried(known: Sequence[Facts], facts: Sequence[Facts]) -> NDArray[np.intp]
     rows = order[places[is_known]]
     is_known[is_known] = old[rows] == new[is_known]
     end = int(is_known.argmin()) if not is_known.all() else len(new)
-    rows = rows[:end]
-    falls = np.flatnonzero(np.diff(rows) <= 0)
-    return rows[: falls[0] + 1] if len(falls) else rows
+    return rows[:end]
 
 
 def _identities(facts: Sequence[Facts]) -> NDArray[np.intp]:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import uuid
+from typing import Final
 
 from service.adapters.schema import SCHEMA, require_known
 
@@ -14,12 +15,19 @@ CREATE TABLE IF NOT EXISTS articles (
 CREATE TABLE IF NOT EXISTS vectors (
     id TEXT NOT NULL, namespace TEXT NOT NULL, frame BLOB NOT NULL, PRIMARY KEY (id, namespace)
 );
-CREATE TABLE IF NOT EXISTS log (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS log (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, token TEXT NOT NULL DEFAULT ''
+);
 CREATE TABLE IF NOT EXISTS popularity (id TEXT PRIMARY KEY, weight REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS activations (
     generation INTEGER PRIMARY KEY, model TEXT NOT NULL, namespace TEXT NOT NULL
 );
 """
+# For stores from before positions had tokens: a position of then is a gap, and is scanned once.
+ADD_TOKENS: Final = (
+    "ALTER TABLE log ADD COLUMN token TEXT NOT NULL DEFAULT ''",
+    "UPDATE log SET token = lower(hex(randomblob(8)))",
+)
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -27,6 +35,7 @@ def prepare(connection: sqlite3.Connection) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'")
     if tables.fetchone()[0]:
         _check(connection)
+        _add_tokens(connection)
         return
     for statement in TABLES.split(";"):
         connection.execute(statement)
@@ -38,3 +47,11 @@ def prepare(connection: sqlite3.Connection) -> None:
 def _check(connection: sqlite3.Connection) -> None:
     row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
     require_known(str(row[0]) if row else "none")
+
+
+def _add_tokens(connection: sqlite3.Connection) -> None:
+    columns = connection.execute("SELECT name FROM pragma_table_info('log')").fetchall()
+    if ("token",) in columns:
+        return
+    for statement in ADD_TOKENS:
+        connection.execute(statement)

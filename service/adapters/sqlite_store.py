@@ -4,7 +4,8 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from secrets import token_hex
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +130,7 @@ class SqliteStore:
     def position(self) -> Position:
         """Return the end of the log as of now; take it before a scan."""
         with self._database.reading() as db:
-            return (_meta(db, "birth"), str(_log_end(db)))
+            return _position(db, _log_end(db))
 
     def changes(self, since: Position) -> Changes:
         """Return what was written since, at most a few thousand ids; never blocks for news.
@@ -137,14 +138,15 @@ class SqliteStore:
         Where the log does not reach back that far, the position is its end as of now.
         """
         with self._database.reading() as db:
-            birth, end = _meta(db, "birth"), _log_end(db)
-            seq = int(since[1]) if since[:1] == (birth,) else -1
-            if not _log_start(db, end) <= seq <= end:
-                return Changes((), (birth, str(end)), is_complete=False)
+            end = _log_end(db)
+            seq = int(since[1]) if since[:1] == (_meta(db, "birth"),) else -1
+            # A file restored from a backup numbers other writes alike; their tokens differ.
+            if not _log_start(db, end) <= seq <= end or since != _position(db, seq):
+                return Changes((), _position(db, end), is_complete=False)
             query = "SELECT seq, id FROM log WHERE seq > ? ORDER BY seq LIMIT ?"
             rows = db.execute(query, (seq, CHANGES_LIMIT)).fetchall()
-        last = rows[-1][0] if rows else seq
-        return Changes(tuple(row[1] for row in rows), (birth, str(last)), is_complete=True)
+            last = _position(db, rows[-1][0] if rows else seq)
+        return Changes(tuple(row[1] for row in rows), last, is_complete=True)
 
     def replace_popularity(self, weights: Mapping[str, float]) -> int:
         """Replace all log-weights; return the new revision."""
@@ -165,9 +167,13 @@ class SqliteStore:
 
     def activate(self, *, model: str, namespace: str) -> Activation:
         """Make a model active; the one already active keeps its generation."""
+        # Without a write lock where nothing is to be written: processes start beside long imports.
+        current = self.active()
+        if _is_of(current, model, namespace):
+            return current
         with self._database.writing() as db:
             current = _active(db)
-            if current is not None and (current.model, current.namespace) == (model, namespace):
+            if _is_of(current, model, namespace):
                 return current
             activation = Activation(current.generation + 1 if current else 1, model, namespace)
             values = (activation.generation, model, namespace)
@@ -224,7 +230,8 @@ class SqliteStore:
                 raise FrameError("dim")
 
     def _notify(self, db: sqlite3.Connection, ids: Sequence[str]) -> None:
-        db.executemany("INSERT INTO log (id) VALUES (?)", ((i,) for i in ids))
+        token = token_hex(8)
+        db.executemany("INSERT INTO log (id, token) VALUES (?, ?)", ((i, token) for i in ids))
         db.execute("DELETE FROM log WHERE seq <= ?", (_log_end(db) - self._log_limit,))
 
 
@@ -256,6 +263,15 @@ def _meta(db: sqlite3.Connection, name: str) -> str:
     return str(_first(db, META, (name,))[0])
 
 
+def _position(db: sqlite3.Connection, seq: int) -> Position:
+    """Return the birth of the file, a number in its log, and the token of the write of then.
+
+    Numbers that were never given, or whose entry was trimmed, have the empty token.
+    """
+    row = db.execute("SELECT token FROM log WHERE seq = ?", (seq,)).fetchone()
+    return _meta(db, "birth"), str(seq), str(row[0]) if row else ""
+
+
 def _log_end(db: sqlite3.Connection) -> int:
     """Return the last number ever given, also when nothing is left of the log."""
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'log'").fetchone()
@@ -266,6 +282,10 @@ def _log_start(db: sqlite3.Connection, end: int) -> int:
     """Return the number from which on nothing was trimmed."""
     (first,) = _first(db, "SELECT min(seq) FROM log", ())
     return end if first is None else int(first) - 1
+
+
+def _is_of(current: Activation | None, model: str, namespace: str) -> TypeGuard[Activation]:
+    return current is not None and (current.model, current.namespace) == (model, namespace)
 
 
 def _active(db: sqlite3.Connection) -> Activation | None:

@@ -1,6 +1,7 @@
 """Open the store that a URL names."""
 
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from service.adapters.frames import OnRejected, ignore
 from service.ports import Store
@@ -32,6 +33,23 @@ def open_store(url: str, *, on_rejected: OnRejected = ignore) -> Store:
         # The URL may hold a password, so it is not repeated.
         raise ValueError(f"not a store: {scheme} URL: {error}; examples: {EXAMPLES}") from error
     raise ValueError(f"not a store: expected a URL such as {EXAMPLES}")
+
+
+def place_of(url: str) -> str | None:
+    """Name what a URL opens: another place has another name; None for memory.
+
+    Without user and password, with which the place would be the same.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "memory":
+        return None
+    if scheme == "sqlite":
+        # Of a file that is named from here, the name means another one elsewhere.
+        return f"sqlite:///{Path(rest[1:]).absolute()}"
+    parts = urlsplit(url)
+    database = "".join(parse_qs(parts.query).get("db", []))
+    suffix = f"?db={database}" if database else ""
+    return f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{suffix}"
 
 
 def _memory(on_rejected: OnRejected) -> Store:

@@ -1,25 +1,26 @@
-"""The soak benchmark judges rightly, and its requests notice wrong answers."""
+"""The soak benchmark judges rightly, and says what kept it from judging."""
 
-from collections import Counter
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 
-from benchmarks import mixture, soak
+from benchmarks import soak
 from benchmarks.comparison import BenchmarkError
 from benchmarks.mixture import Visitors
+from benchmarks.results import read_figures
 from service.adapters.memory_store import MemoryStore
-from service.client import Client
-from service.wire.ranked import RecommendationAnswer
+from service.client import Unavailable
+from service.errors import StoreUnavailable
 from tests.builders import a_bundle
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
-def samples(*levels: float) -> list[soak.Sample]:
+def looks(*levels: float) -> list[soak.Look]:
     """Look at a process every hundred requests."""
     return [
         {"requests": 100.0 * n, "rss_mib": one, "peak_mib": max(levels)}
@@ -29,7 +30,7 @@ def samples(*levels: float) -> list[soak.Sample]:
 
 def test_the_level_is_taken_after_the_warm_up() -> None:
     """What is taken before it is no leak; what is given back later is none."""
-    found = soak.figures(samples(200, 290, 300, 310, 299), warm_up=200)
+    found = soak.figures(looks(200, 290, 300, 310, 299), warm_up=200)
     assert (found["ready_mib"], found["level_mib"]) == (200, 300)
     assert (found["highest_to_level"], found["last_mib"]) == (1.0333, 299)
     soak.check_flat(found)
@@ -39,13 +40,13 @@ def test_the_level_is_taken_after_the_warm_up() -> None:
 def test_growth_by_more_than_a_twentieth_is_told(levels: tuple[float, ...]) -> None:
     """At the end or in between."""
     with pytest.raises(BenchmarkError, match=r"grew to 1\.053 times"):
-        soak.check_flat(soak.figures(samples(*levels), warm_up=100))
+        soak.check_flat(soak.figures(looks(*levels), warm_up=100))
 
 
 def test_a_run_that_is_all_warm_up_has_no_figure() -> None:
     """One look is no comparison."""
     with pytest.raises(BenchmarkError, match="after a warm-up of 200"):
-        soak.figures(samples(200, 300, 300), warm_up=200)
+        soak.figures(looks(200, 300, 300), warm_up=200)
 
 
 def test_memory_is_read_from_the_status() -> None:
@@ -54,45 +55,108 @@ def test_memory_is_read_from_the_status() -> None:
     assert soak.parse_memory(status) == {"rss_mib": 1.5, "peak_mib": 2.0}
 
 
-def test_made_up_texts_are_like_a_language() -> None:
-    """Each number has its own word, some words are frequent, most are rare."""
-    assert len({mixture.word(n) for n in range(2 * mixture.WORDS)}) == 2 * mixture.WORDS
-    counts = Counter(mixture.text(np.random.default_rng(1), 20_000).split())
-    assert counts.most_common(1)[0][1] > 1_000
-    assert len(counts) > 5_000
-
-
 def test_the_catalogue_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     """Articles, vectors and clicks."""
     bundle = a_bundle(tmp_path / "tiny")
-    stores = MemoryStore(), MemoryStore()
-    for store in stores:
-        assert len(soak.filled(store, bundle, 50)) == 50
-    one, other = (store.fetch(["M7"], namespace=bundle.namespace)["M7"] for store in stores)
-    assert one.article is not None
-    assert other.article is not None
-    assert one.article.title == other.article.title
-    assert np.array_equal(one.vector, other.vector)
+    one, other = (MemoryStore(), MemoryStore())
+    ids = soak.filled(one, bundle, 50, NOW)
+    assert soak.filled(other, bundle, 50, NOW) == ids
+    kept, again = (store.fetch(ids, namespace=bundle.namespace) for store in (one, other))
+    assert len(kept) == 50
+    for id_ in ids:
+        assert kept[id_].article == again[id_].article is not None
+        assert kept[id_].first_seen == again[id_].first_seen
+        assert kept[id_].vector is not None
+        assert np.array_equal(kept[id_].vector, again[id_].vector)
+    clicks = one.popularity(0)
+    assert clicks is not None
+    assert len(clicks.weights) == 50
+    assert clicks == other.popularity(0)
 
 
-class Wrong(Client):
-    """A service that repeats one article on every page."""
+def test_the_snapshots_that_were_saved_are_counted(tmp_path: Path) -> None:
+    """They are numbered from 1; the newest are kept, and what is unfinished is none."""
+    for name in ("store/6", "store/7", "store/unfinished"):
+        (tmp_path / name).mkdir(parents=True)
+    assert soak.saved(tmp_path) == 7
 
-    async def recommend(self, body: Any) -> RecommendationAnswer:
-        """Answer with the same ten again and again."""
-        items = [{"id": f"N{n}", "score": 1.0, "rank": n + 1} for n in range(mixture.N)]
-        said = {"model": "m", "namespace": "n", "generation": 1, "degraded": []}
-        told = {"items": items, "strategy": "latest", "empty": None, "next_cursor": "c"}
-        return RecommendationAnswer.model_validate({**told, **said})
+
+@pytest.mark.parametrize("made", ["", "store/unfinished"])
+def test_a_run_without_a_snapshot_has_no_figure(made: str, tmp_path: Path) -> None:
+    """It would say nothing of what saving takes."""
+    (tmp_path / "snapshots" / made).mkdir(parents=True)
+    with pytest.raises(BenchmarkError, match="saved no snapshot"):
+        soak.saved(tmp_path / "snapshots")
+
+
+class Failing(Visitors):
+    """Visitors who soon meet an error, all at once."""
+
+    def __init__(self, error: Exception) -> None:
+        self.requests, self._error = 0, error
+
+    async def one(self) -> None:
+        """Fail the third time."""
+        await asyncio.sleep(0)
+        self.requests += 1
+        if self.requests > 2:
+            raise self._error
 
 
 @pytest.mark.anyio
-async def test_a_wrong_answer_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page that repeats the last one, for example."""
-    monkeypatch.setattr(mixture, "SHARES", {"walk": 1})
-    async with Wrong("http://test") as client:
-        with pytest.raises(BenchmarkError, match="page 2 of a walk"):
-            await Visitors(client, ["N1"], seed=1).one()
+@pytest.mark.parametrize("error", [BenchmarkError("wrong"), Unavailable("gone", None)], ids=repr)
+async def test_the_first_error_ends_a_visit_as_it_is(error: Exception) -> None:
+    """No group of errors, which nobody catches."""
+    with pytest.raises(type(error)) as caught:
+        await soak.visit(Failing(error), target=100)
+    assert caught.value is error
+
+
+def ended_with(arguments: list[str]) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(soak.main, arguments)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BenchmarkError("wrong"), Unavailable("wrong", None), StoreUnavailable("wrong")],
+    ids=repr,
+)
+def test_a_run_that_fails_ends_with_2_and_one_line(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's answer is 1 for memory that grew."""
+
+    def fail(*_: object) -> None:
+        async def run() -> None:
+            await soak.visit(Failing(error), target=100)
+
+        asyncio.run(run())
+
+    monkeypatch.setattr(soak, "soak", fail)
+    a_bundle(tmp_path / "tiny")
+    ended = ended_with(["--bundle", str(tmp_path / "tiny"), "--out", str(tmp_path / "out")])
+    assert (ended.exit_code, ended.stderr) == (2, "benchmarks.soak: wrong\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_a_bundle_ends_with_2(tmp_path: Path) -> None:
+    """Before anything is served."""
+    ended = ended_with(["--bundle", str(tmp_path / "none")])
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith("benchmarks.soak: ")
+
+
+def test_memory_that_grew_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures are written all the same."""
+    seen = looks(200, 300, 400), 3
+    monkeypatch.setattr(soak, "soak", lambda *_: seen)
+    a_bundle(tmp_path / "tiny")
+    options = ["--bundle", str(tmp_path / "tiny"), "--out", str(tmp_path), "--warm-up", "100"]
+    ended = ended_with(options)
+    assert ended.exit_code == 1
+    figures = read_figures("soak", tmp_path)
+    assert (figures["highest_mib"], figures["snapshots_saved"]) == (400, 3)
 
 
 @pytest.fixture

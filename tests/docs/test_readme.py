@@ -90,6 +90,12 @@ def served(leg: str, decimals: int) -> Figures:
     return [f"{speed('service', leg, 'service_requests_per_s'):,.0f}", f"{share:.{decimals}f}"]
 
 
+def finding(mode: str) -> str:
+    """Return the nDCG@10 of a mode of search, asked over HTTP with exact search."""
+    means = read("benchmarks/results/finding.json")["figures"]["exact"]["mean_low_high"]
+    return f"{means[mode]['ndcg10'][0]:.3f}"
+
+
 def parity(part: str) -> Any:
     """Return what the shipped bundle's manifest says of a precision, or of batches."""
     return read("bundles/newsbert/manifest.json")["quality"]["parity"][part]
@@ -114,9 +120,11 @@ def expected() -> dict[str, Figures]:
         "the same weights": peers(),
         "one headline": alone(),
         "encoder process": encoder_process(),
-        "recommendations, 432": served("recommendations_samples", 2),
-        "recommendations, 65,000": served("recommendations_65000", 3),
-        "`/v1/rank`": served("rank_50x200", 3),
+        "recommendations, 432": served("samples", 2),
+        "recommendations, 65,000": [*served("default_ivf", 3), *served("default_exact", 3)],
+        "the same without": [*served("plain_ivf", 3), *served("plain_exact", 3)],
+        "`/v1/rank`": served("rank_ivf", 3),
+        "search over HTTP": [finding(mode) for mode in ("hybrid", "dense", "bm25")],
         "joint learning": [
             f"{speed('training', '', 'ours_examples_per_s'):.0f}",
             f"{speed('training', '', 'ours_to_slots'):.1f}",

@@ -128,6 +128,59 @@ def test_positions_of_one_file_mean_nothing_in_another(tmp_path: Path) -> None:
     second.close()
 
 
+def test_a_position_of_what_a_backup_does_not_have_is_a_gap(tmp_path: Path) -> None:
+    """A restored file goes on with the same numbers for other writes, and tells them apart."""
+    path, backup = tmp_path / "store.sqlite", tmp_path / "backup.sqlite"
+    store = SqliteStore(path)
+    put(store, a_publication("N1"), a_publication("N2"))
+    shared = store.position()
+    change(path, "VACUUM INTO ?", str(backup))
+    put(store, a_publication("N1", "lost"))
+    lost = store.position()
+    put(store, a_publication("N3"))
+    lost_too = store.position()
+    store.close()
+    restored = SqliteStore(backup)
+    restored.take_down("N2")
+    for article_id in ("N1", "N4", "N5"):
+        put(restored, a_publication(article_id, "right"))
+    assert [restored.changes(p).is_complete for p in (lost, lost_too)] == [False, False]
+    assert restored.changes(lost).position == restored.position()
+    assert restored.changes(shared).ids == ("N2", "N1", "N4", "N5")
+    restored.close()
+
+
+def test_a_position_before_the_first_write_is_of_every_backup(sqlite_shelf: Shelf) -> None:
+    """There is nothing that could be another."""
+    store = sqlite_shelf.open()
+    start = store.position()
+    assert store.changes(start).is_complete
+    put(store, PUBLICATION)
+    assert store.changes(start).ids == ("N1",)
+
+
+def test_a_store_of_before_tokens_is_opened_and_scanned_once(
+    sqlite_shelf: Shelf, path: Path
+) -> None:
+    """Its articles stay; a position of then is a gap; from the new one on it is as any other."""
+    store = sqlite_shelf.open()
+    put(store, PUBLICATION)
+    now = store.position()
+    change(path, "ALTER TABLE log DROP COLUMN token")
+    store.close()
+    tokens = set[str]()
+    for _ in range(2):
+        store = sqlite_shelf.open()
+        gaps = [store.changes(then) for then in (now, now[:2])]
+        assert [gap.is_complete for gap in gaps] == [False, False]
+        tokens.add(store.position()[2])
+    assert len(tokens) == 1
+    assert "" not in tokens
+    put(store, a_publication("N2"))
+    assert store.changes(gaps[0].position).ids == ("N2",)
+    assert scanned(store).keys() == {"N1", "N2"}
+
+
 def test_commits_are_durable(path: Path) -> None:
     """Every connection writes ahead and waits for the disk."""
     database = Database(path)
@@ -173,6 +226,17 @@ def test_a_lock_that_is_not_released_is_an_outage_in_bounded_time(
         assert time.monotonic() - begin < 1
         assert get(store).version == 1
     assert put(store, PUBLICATION) == [2]
+
+
+def test_what_is_active_is_found_beside_a_long_write(sqlite_shelf: Shelf, path: Path) -> None:
+    """A process that starts again with the same model writes nothing."""
+    store = sqlite_shelf.open(busy_timeout_s=0.1)
+    active = store.activate(model="model-1", namespace=SPACE)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert store.activate(model="model-1", namespace=SPACE) == active
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.activate(model="model-2", namespace=SPACE)
 
 
 def test_a_publish_that_fails_leaves_nothing_behind(sqlite_shelf: Shelf, path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from service.adapters.memory_store import MemoryStore
 from service.adapters.redis_store import RedisStore
 from service.adapters.sqlite_store import SqliteStore
-from service.adapters.stores import open_store
+from service.adapters.stores import open_store, place_of
 from tests.redis_server import RedisServer
 from tests.stores import a_publication, get, put
 
@@ -84,3 +84,41 @@ def test_any_other_url_is_refused_with_examples(url: str) -> None:
     with pytest.raises(ValueError, match=r"sqlite:///var/newsbert\.sqlite") as caught:
         open_store(url)
     assert "secret" not in str(caught.value)
+
+
+def test_a_place_has_one_name_whoever_asks() -> None:
+    """User and password are no part of it."""
+    urls = ["redis://user:secret@one.example:6379/1", "redis://one.example:6379/1"]
+    assert place_of(urls[0]) == place_of(urls[1]) == urls[1]
+    secret = place_of("redis://one.example:6379?db=2&password=secret")
+    assert secret == "redis://one.example:6379?db=2"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("redis://one.example/1", "redis://one.example/2"),
+        ("redis://one.example?db=1", "redis://one.example?db=2"),
+        ("redis://one.example/1", "rediss://one.example/1"),
+        ("sqlite:///news.sqlite", "sqlite:///other.sqlite"),
+        ("sqlite:///news?1", "sqlite:///news?2"),
+    ],
+)
+def test_another_place_has_another_name(one: str, other: str) -> None:
+    """What was saved of one is not looked for with the other."""
+    assert place_of(one) != place_of(other)
+
+
+def test_a_relative_file_is_another_one_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name says where it is, as the absolute URL of it does."""
+    monkeypatch.chdir(tmp_path)
+    assert place_of("sqlite:///news.sqlite") == place_of(f"sqlite:///{tmp_path}/news.sqlite")
+    monkeypatch.chdir(tmp_path.parent)
+    assert place_of("sqlite:///news.sqlite") != place_of(f"sqlite:///{tmp_path}/news.sqlite")
+
+
+def test_memory_is_no_place() -> None:
+    """Another process would not find there what was saved of it."""
+    assert place_of("memory://") is None

@@ -186,14 +186,15 @@ class FlakyStore:
 
     def __getattr__(self, name: str) -> Any:
         """Hand a method of the store out, with the outage around it."""
-        method = getattr(self.inner, name)
+        getattr(self.inner, name)
 
         def call(*arguments: Any, **options: Any) -> Any:
             self.calls.append(name)
             self.before.pop(name, lambda: None)()
             if self.is_down:
                 raise StoreUnavailable("the store does not answer")
-            return method(*arguments, **options)
+            # Another store may have taken its place since.
+            return getattr(self.inner, name)(*arguments, **options)
 
         return call
 

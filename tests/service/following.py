@@ -1,7 +1,7 @@
 """Processes of the service without their HTTP side, and what other processes write."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -77,12 +77,15 @@ async def started(
     executor: Executor,
     *,
     poll_interval_s: float = 0.001,
+    outage_s: float = 0.05,
     saved: Saved | None = None,
+    load_saved: Callable[[], Saved | None] | None = None,
     **options: Any,
 ) -> AsyncIterator[Process]:
     """Run a process's jobs for the length of a block; it may go on from what was saved."""
     process = Process(store, encoder, executor, poll_interval_s, **options)
-    jobs = [process.follower.run(lambda: saved), process.batcher.run(), process.filler.run()]
+    following = process.follower.run(load_saved or (lambda: saved), outage_s=outage_s)
+    jobs = [following, process.batcher.run(), process.filler.run()]
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
         async with asyncio.timeout(PATIENCE_S):

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from contract.article import Article
-from service.client import Client, Refused, Unavailable
+from service.client import Client, ClientError, Refused, Unavailable, Unreadable
 from service.wire.finding import SearchBody
 from service.wire.ranked import RankBody, RecommendationBody
 from service.wire.texts import ClassifyBody, EmbeddingsBody
@@ -193,3 +193,76 @@ async def test_only_what_was_set_is_sent() -> None:
         await client.recommend(RecommendationBody(history=["N1"]))
     assert script.asked[0].content == b'{"history":["N1"]}'
     assert script.asked[0].headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"items": [{"id": 1}]}'])
+async def test_an_answer_that_is_not_ours_is_unreadable(content: bytes) -> None:
+    """A page of a proxy, or a service of another interface: an error of the client's own."""
+    script = Script(httpx2.Response(200, content=content))
+    async with scripted(script) as client:
+        with pytest.raises(Unreadable, match=r"^GET /v1/latest: 200 without a ListAnswer$"):
+            await client.latest()
+    assert len(script.asked) == 1
+
+
+async def test_what_the_service_said_last_is_told_after_the_deadline() -> None:
+    """Whether the deadline ends a wait, or leaves no time for another try."""
+    body = {"code": "store_unavailable", "message": "no store", "errors": []}
+    for after in ("0", "60"):
+        said = httpx2.Response(503, headers={"retry-after": after}, json=body)
+        lost = httpx2.ConnectError("refused")
+        async with scripted(Script(lost, said), deadline_s=0.3) as client:
+            with pytest.raises(Unavailable) as caught:
+                await client.latest()
+        assert str(caught.value) == "GET /v1/latest: 503 store_unavailable: no store"
+        assert caught.value.code == "store_unavailable"
+
+
+async def test_a_service_that_said_nothing_has_no_code() -> None:
+    """The kind of loss is told."""
+    lost = httpx2.ConnectError("refused")
+    async with scripted(Script(busy(), lost), deadline_s=0.3) as client:
+        with pytest.raises(Unavailable, match="ConnectError") as caught:
+            await client.latest()
+    assert caught.value.code is None
+
+
+async def named(client: Client, article_id: str) -> list[Any]:
+    """Name an article in every path that has one; return how each call ended."""
+    article = Article.model_construct(id=article_id, title="x")
+    calls = (
+        client.similar(article_id),
+        client.article(article_id),
+        client.take_down(article_id),
+        client.publish(article),
+    )
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("article_id", "path"),
+    [
+        ("../models", "..%2Fmodels"),
+        ("N1?n=1#x", "N1%3Fn%3D1%23x"),
+        ("%2e", "%252e"),
+        ("ä", "%C3%A4"),
+    ],
+)
+async def test_an_id_is_one_segment_of_a_path(article_id: str, path: str) -> None:
+    """Whatever is in it: no other route is reached."""
+    script = Script(good())
+    async with scripted(script) as client:
+        await named(client, article_id)
+    paths = [request.url.raw_path.decode().partition("?")[0] for request in script.asked]
+    assert sorted(paths) == sorted([f"/v1/news/{path}/similar", *[f"/v1/news/{path}"] * 3])
+
+
+@pytest.mark.parametrize("article_id", ["", " ", "\t\n", ".", ".."])
+async def test_what_is_no_segment_of_a_path_is_never_sent(article_id: str) -> None:
+    """It would be the path of all articles, or of none."""
+    script = Script(good())
+    async with scripted(script) as client:
+        ended = await named(client, article_id)
+    assert [type(one) for one in ended] == [ClientError] * 4
+    assert "no id of an article" in str(ended[0])
+    assert script.asked == []

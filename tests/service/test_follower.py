@@ -217,3 +217,33 @@ async def test_writes_are_visible_while_an_index_is_built(
             assert process.catalogue.current.index is None
             is_built.set()
             await until(lambda: process.catalogue.current.index is not None)
+
+
+async def test_while_a_gap_is_mended_it_is_behind(encoder: FakeEncoder, executor: Executor) -> None:
+    """Answers say so until all was read anew, and again once nothing is followed any more."""
+    store, seen = FlakyStore(log_limit=3), list[bool]()
+    publish(store, "N1")
+    async with started(store, encoder, executor, poll_interval_s=2 * PATIENCE_S) as process:
+        await until(lambda: not process.follower.is_behind)
+        store.before["scan"] = lambda: seen.append(process.follower.is_behind)
+        publish(store, *(f"M{i}" for i in range(10)))
+        process.follower.nudge()
+        await until(lambda: process.catalogue.current.size == 11)
+        await until(lambda: not process.follower.is_behind)
+    assert seen == [True]
+    assert process.follower.is_behind
+
+
+async def test_of_a_store_in_anothers_place_all_is_read_anew(
+    process: Process, store: FlakyStore
+) -> None:
+    """Articles, activation, and the popularity table also where both number it alike."""
+    store.inner.replace_popularity({"N1": 1.0})
+    await until(lambda: popularity(process) == {"N1": 1.0})
+    other = FlakyStore()
+    publish(other, "N1")
+    other.inner.replace_popularity({"N1": 2.0})
+    other.inner.activate(model="model-2", namespace=SPACE)
+    store.inner = other.inner
+    await until(lambda: popularity(process) == {"N1": 2.0})
+    await until(lambda: process.catalogue.current.activation == Activation(2, MODEL, SPACE))

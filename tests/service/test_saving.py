@@ -1,6 +1,8 @@
 """Snapshots on disk: all that was served, written by one process, and never half there."""
 
 import asyncio
+import errno
+import fcntl
 import resource
 import shutil
 import stat
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from service import saved as saved_files
 from service.columns import Columns
 from service.criteria import Criteria
 from service.id_table import ABSENT
@@ -66,6 +69,15 @@ def test_what_was_saved_is_gone_on_from(folder: Path) -> None:
     assert snapshot.columns.terms[row] == lexicon.codes("Rain tomorrow").tobytes()
 
 
+def test_rows_are_written_a_few_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one part of them is as good as one."""
+    lexicon = Lexicon()
+    old = a_catalogue(lexicon)
+    monkeypatch.setattr(saved_files, "ROWS_AT_ONCE", 2)
+    Keeper(folder, ACTIVATION, DIM, lexicon).save(old.saved(POSITION, 3))
+    assert told(loaded(folder)[0].current) == told(old.current)
+
+
 def test_a_restored_catalogue_goes_on_as_any_other(folder: Path) -> None:
     """Old versions are no news, new ones are; vectors that were waited for are taken."""
     write(folder, a_state())
@@ -104,7 +116,7 @@ def test_what_was_half_written_is_no_snapshot(folder: Path) -> None:
     assert loaded(folder)[2].position == ("birth", "1")
     keeper = a_writer(folder)
     assert keeper.save(a_state(("birth", "2")))
-    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", LOCK]
+    assert names(folder) == ["1", "2", LOCK]
 
 
 def test_a_full_disk_leaves_the_last_snapshot_as_it_is(folder: Path) -> None:
@@ -113,6 +125,7 @@ def test_a_full_disk_leaves_the_last_snapshot_as_it_is(folder: Path) -> None:
     keeper.save(a_state(("birth", "1")))
     with no_file_above(64), pytest.raises(OSError, match="large"):
         keeper.save(a_state(("birth", "2")))
+    assert names(folder) == ["1", LOCK]
     assert loaded(folder)[2].position == ("birth", "1")
     assert keeper.save(a_state(("birth", "2")))
     assert loaded(folder)[2].position == ("birth", "2")
@@ -149,6 +162,42 @@ def test_one_process_writes(folder: Path) -> None:
     first.close()
     assert second.save(a_state(("birth", "2")))
     assert not first.save(a_state(("birth", "3")))
+
+
+def test_a_deleted_folder_does_not_leave_two_writers(folder: Path) -> None:
+    """Who holds the lock of a file that is gone holds nothing, and writes no more beside others."""
+    first, second = a_writer(folder), a_writer(folder)
+    assert first.save(a_state(("birth", "1")))
+    shutil.rmtree(folder)
+    assert second.save(a_state(("birth", "2")))
+    assert not first.save(a_state(("birth", "3")))
+    second.close()
+    assert first.save(a_state(("birth", "3")))
+    assert loaded(folder)[2].position == ("birth", "3")
+
+
+def test_what_was_deleted_is_written_again(folder: Path) -> None:
+    """Also where nothing has changed since."""
+    keeper = a_writer(folder)
+    for _ in range(2):
+        assert keeper.save(a_state())
+        shutil.rmtree(folder)
+
+
+def test_a_folder_without_locks_is_an_error_and_leaks_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some file systems of a network, once each interval."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    keeper, before = a_writer(folder), descriptors()
+    for _ in range(3):
+        with pytest.raises(OSError, match="no locks"):
+            keeper.save(a_state())
+    assert descriptors() == before
 
 
 def test_a_writer_that_was_killed_is_succeeded(folder: Path) -> None:
@@ -190,6 +239,13 @@ def test_a_key_that_cannot_be_kept_is_no_reason_to_fail(blocked_folder: Path) ->
     assert str(blocked_folder) not in str(events)
 
 
+def test_a_key_for_which_there_is_no_room_leaves_nothing(folder: Path) -> None:
+    """Half a key is no key, and takes room."""
+    with capture_logs(), no_file_above(40):
+        a_keeper(folder).keep_key(b"a" * 32)
+    assert names(folder) == []
+
+
 @pytest.mark.anyio
 async def test_the_saver_saves_at_once_and_then_what_has_changed(
     folder: Path, executor: Executor
@@ -219,6 +275,35 @@ async def test_a_folder_that_cannot_be_written_stops_nothing(
         assert str(folder) not in str(events)
         free()
         await until(lambda: is_there(folder, 1))
+
+
+def descriptors() -> int:
+    """Count the files that this process has open."""
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
+def names(folder: Path) -> list[str]:
+    """Return what a folder holds."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.anyio
+async def test_no_error_ends_the_saver(folder: Path, executor: Executor) -> None:
+    """Neither while the state is taken nor while it is written: it is said, and tried again."""
+    unfit = replace(a_state(), popularity=None)  # type: ignore[arg-type]
+
+    def lack() -> Saved:
+        raise MemoryError
+
+    states = [a_state, lambda: unfit, lack]
+
+    def take() -> Saved:
+        return states.pop()() if len(states) > 1 else a_state()
+
+    with capture_logs() as events, saving(folder, take, executor):
+        await until(lambda: is_there(folder, 1))
+    told = [e["error"].partition(":")[0] for e in events if e["event"] == "snapshot_not_saved"]
+    assert told == ["MemoryError", "TypeError"]
 
 
 @pytest.fixture

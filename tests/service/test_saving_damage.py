@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
@@ -88,6 +89,13 @@ def test_no_bit_of_a_manifest_may_be_another(folder: Path) -> None:
     assert a_keeper(folder).load(room=0) is not None
 
 
+def one_negative(raw: bytes) -> bytes:
+    """Give the first row fewer words than none, and the second one the more."""
+    lengths = np.frombuffer(raw, np.int32).copy()
+    lengths[:2] = -1, lengths[:2].sum() + 1
+    return lengths.tobytes()
+
+
 @pytest.mark.parametrize(
     ("name", "forge"),
     [
@@ -102,6 +110,7 @@ def test_no_bit_of_a_manifest_may_be_another(folder: Path) -> None:
         ("codes", lambda raw: raw[:-1]),
         ("codes", lambda raw: b"\xff" * len(raw)),
         ("lengths", lambda raw: b"\xff" * len(raw)),
+        ("lengths", one_negative),
         ("vectors", lambda raw: raw[:-4]),
         (MANIFEST, lambda raw: raw.replace(b'"rows":3', b'"rows":4')),
         (MANIFEST, lambda raw: raw.replace(b'"rows":3', b'"rows":9000000000000000')),
