@@ -90,6 +90,13 @@ def served(leg: str, decimals: int) -> Figures:
     return [f"{speed('service', leg, 'service_requests_per_s'):,.0f}", f"{share:.{decimals}f}"]
 
 
+def soaked() -> Figures:
+    """Return mebibytes at the end, their ratio to the level after warm-up, and the peak."""
+    figures = read("benchmarks/results/soak.json")["figures"]
+    ratio = figures["last_to_level"]
+    return [f"{figures['last_mib']:.0f}", f"{ratio:.2f}", f"{figures['peak_mib']:.0f}"]
+
+
 def finding(mode: str) -> str:
     """Return the nDCG@10 of a mode of search, asked over HTTP with exact search."""
     means = read("benchmarks/results/finding.json")["figures"]["exact"]["mean_low_high"]
@@ -125,6 +132,7 @@ def expected() -> dict[str, Figures]:
         "the same without": [*served("plain_ivf", 3), *served("plain_exact", 3)],
         "`/v1/rank`": served("rank_ivf", 3),
         "search over HTTP": [finding(mode) for mode in ("hybrid", "dense", "bm25")],
+        "memory of the service": soaked(),
         "joint learning": [
             f"{speed('training', '', 'ours_examples_per_s'):.0f}",
             f"{speed('training', '', 'ours_to_slots'):.1f}",

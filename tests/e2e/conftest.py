@@ -31,3 +31,12 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path / "redis")
     yield server
     server.kill()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Name a store of each kind, which several processes may share."""
+    if request.param == "redis":
+        redis: RedisServer = request.getfixturevalue("own_redis")
+        return redis.url
+    return f"sqlite:///{tmp_path}/store.sqlite"

@@ -1,6 +1,7 @@
 """Memory stays flat over thousands of mixed requests; a service that leaks is found out."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def growth(kind: type[Service], bundle: Path, home: Path) -> dict[str, float]:
     """Serve made-up articles, ask for everything there is, and return what memory did."""
     url = f"sqlite:///{home}/store.sqlite"
     store = open_store(url)
-    ids = soak.filled(store, open_bundle(bundle), ARTICLES)
+    ids = soak.filled(store, open_bundle(bundle), ARTICLES, datetime.now(UTC))
     store.close()
     service = kind(bundle, url, home)
     try:

@@ -19,15 +19,6 @@ EXAMPLES, SEED, TIMEOUT_S = 100, 7, 1_500
 ARTICLES = 12
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Name a store of each kind."""
-    if request.param == "redis":
-        url: str = request.getfixturevalue("own_redis").url
-        return url
-    return f"sqlite:///{tmp_path}/store.sqlite"
-
-
 @pytest.mark.slow
 def test_generated_requests_find_nothing_undocumented(
     store: str, tiny_bundle: Path, tmp_path: Path

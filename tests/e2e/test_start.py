@@ -24,15 +24,6 @@ READY_S, RSS_BYTES = 4.0, 450 * 10**6
 SLACK = 8.0
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Name a store of each kind."""
-    if request.param == "redis":
-        redis: RedisServer = request.getfixturevalue("own_redis")
-        return redis.url
-    return f"sqlite:///{tmp_path}/store.sqlite"
-
-
 def test_what_happened_while_it_was_off_is_there_when_it_is_ready(
     store: str, tiny_bundle: Path, tmp_path: Path
 ) -> None:

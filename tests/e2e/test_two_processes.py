@@ -5,24 +5,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from tests.builders import a_title
-from tests.redis_server import RedisServer
 from tests.serving import Service, is_recommendable, serving
 
 ROUNDS = 20
 WITHIN_S = 0.25
 GIVE_UP_S = 5.0
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Name a shared store of each kind."""
-    if request.param == "redis":
-        redis: RedisServer = request.getfixturevalue("own_redis")
-        return redis.url
-    return f"sqlite:///{tmp_path}/store.sqlite"
 
 
 def test_what_one_process_acknowledges_the_other_soon_shows(
