@@ -8,12 +8,13 @@ ARG PYTHON_IMAGE=python:3.12.12-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
+ENV PIP_CACHE_DIR=/var/cache/pip
 RUN python -m venv /opt/venv
 COPY pyproject.toml README.md LICENSE constraints.txt newsbert.py ./
 COPY contract ./contract
 COPY service ./service
 # Compiled here, as nothing can be written at run time.
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     /opt/venv/bin/pip install --compile --constraint constraints.txt '.[service]'
 
 FROM ${PYTHON_IMAGE}

@@ -12,16 +12,17 @@ FROM ${PYTHON_IMAGE} AS build
 # CPU wheels with `--build-arg TORCH_INDEX=…`; constraints.txt names no build suffix, so either build fits.
 ARG TORCH_INDEX=
 WORKDIR /build
+ENV PIP_CACHE_DIR=/var/cache/pip
 RUN python -m venv /opt/venv
 COPY constraints.txt ./
 # Alone and first: the largest layer, and the one that changes least.
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     /opt/venv/bin/pip install --constraint constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
 COPY pyproject.toml README.md LICENSE newsbert.py ./
 COPY contract ./contract
 COPY training ./training
 COPY export ./export
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     /opt/venv/bin/pip install --compile --constraint constraints.txt '.[training,export]'
 
 FROM ${PYTHON_IMAGE}

@@ -12,7 +12,7 @@ import pytest
 from service.wire.finding import SearchAnswer
 from tests.problem_shape import MARKER, check_problem
 from tests.service.fakes import PATIENCE_S
-from tests.service.web import served
+from tests.service.web import ids_of, posted, served
 
 pytestmark = pytest.mark.anyio
 TOPICS = ("sports", "politics", "finance", "health")
@@ -42,23 +42,14 @@ async def client(bundle_path: Path, store_url: str) -> AsyncIterator[httpx.Async
 
 async def found(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     """Search, and check the shape of the answer."""
-    answer = await client.post("/v1/search", json={"query": QUERY, **body})
-    assert answer.status_code == 200, answer.text
-    SearchAnswer.model_validate_json(answer.content)
-    result: dict[str, Any] = answer.json()
-    return result
-
-
-def ids(page: dict[str, Any]) -> list[str]:
-    """List the ids of a page."""
-    return [item["id"] for item in page["items"]]
+    return await posted(client, "/v1/search", SearchAnswer, {"query": QUERY, **body})
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "bm25"])
 async def test_the_best_article_comes_first(client: httpx.AsyncClient, mode: str) -> None:
     """In every mode, which the strategy names."""
     page = await found(client, mode=mode, include=["title", "topic"], explain=True)
-    assert (ids(page)[0], page["strategy"], page["degraded"]) == ("N4", mode, [])
+    assert (ids_of(page)[0], page["strategy"], page["degraded"]) == ("N4", mode, [])
     first = page["items"][0]
     assert (first["title"], first["topic"], first["rank"]) == (TITLES[4], "sports", 1)
     assert (first["reasons"]["dense"] is None) == (mode == "bm25")
@@ -76,7 +67,7 @@ async def test_an_answer_says_where_its_time_went(client: httpx.AsyncClient) -> 
 async def test_filters_and_exclusions_hold(client: httpx.AsyncClient) -> None:
     """As they do for recommendations."""
     page = await found(client, filter={"topics": ["health"]}, exclude_ids=["N3"])
-    assert ids(page) == ["N7"]
+    assert ids_of(page) == ["N7"]
     nothing = await found(client, filter={"topics": ["none"]})
     assert (nothing["items"], nothing["strategy"], nothing["empty"]) == ([], "none", "filter")
 
@@ -85,15 +76,15 @@ async def test_words_of_no_article_find_nothing(client: httpx.AsyncClient) -> No
     """By words alone; with the vector there is always something."""
     page = await found(client, query="zzz unheard", mode="bm25")
     assert (page["items"], page["empty"], page["next_cursor"]) == ([], "filter", None)
-    assert len(ids(await found(client, query="zzz unheard"))) == 8
+    assert len(ids_of(await found(client, query="zzz unheard"))) == 8
 
 
 async def test_pages_follow_each_other(client: httpx.AsyncClient) -> None:
     """To the end, whatever the size of a page."""
-    whole = ids(await found(client, n=8))
+    whole = ids_of(await found(client, n=8))
     page, walked = await found(client, n=3), []
     while True:
-        walked += ids(page)
+        walked += ids_of(page)
         if page["next_cursor"] is None:
             break
         page = await found(client, n=2, include=["url"], cursor=page["next_cursor"])
@@ -115,7 +106,7 @@ async def test_a_cursor_is_for_its_own_search(
 
 async def test_control_characters_are_read_as_blanks(client: httpx.AsyncClient) -> None:
     """As in whatever text is encoded."""
-    assert ids(await found(client, query="player\x00\x1b season\x7f")) == ids(
+    assert ids_of(await found(client, query="player\x00\x1b season\x7f")) == ids_of(
         await found(client, query="player season")
     )
 
@@ -162,5 +153,5 @@ async def test_queries_of_all_sorts_are_answered(client: httpx.AsyncClient) -> N
     """Whatever can be said in a thousand characters."""
     odd = ["?!", "\u202eesrever", "😀" * 500, "e\u0301" * 500, "the", "a" * 1_000, "%s {} \\ ' \""]
     for query in odd:
-        assert len(ids(await found(client, query=query))) == 8
+        assert len(ids_of(await found(client, query=query))) == 8
         await found(client, query=query, mode="bm25")

@@ -18,7 +18,7 @@ from service.ports import Activation
 from service.routes.pages import page
 from service.wire.lists import CatalogueAnswer, ListAnswer
 from tests.service.fakes import PATIENCE_S
-from tests.service.web import served, until_shown
+from tests.service.web import ids_of, served, until_shown
 
 pytestmark = pytest.mark.anyio
 NOW = datetime.now(UTC)
@@ -73,20 +73,15 @@ async def get(client: httpx.AsyncClient, url: str, status: int = 200) -> dict[st
     return result
 
 
-def listed(page: dict[str, Any]) -> list[str]:
-    """List the ids of a page."""
-    return [item["id"] for item in page["items"]]
-
-
 @pytest.mark.parametrize("path", LISTS)
 async def test_a_walk_over_http_shows_everything_once(client: httpx.AsyncClient, path: str) -> None:
     """Pages of any size, each with the cursor of the next, until it is null."""
     url, found, ranks = f"{path}?collapse=false", list[str](), list[int]()
     page = await get(client, f"{url}&n=2")
     while page["next_cursor"]:
-        found, ranks = found + listed(page), ranks + [item["rank"] for item in page["items"]]
+        found, ranks = found + ids_of(page), ranks + [item["rank"] for item in page["items"]]
         page = await get(client, f"{url}&n=3&{INCLUDED}&cursor={page['next_cursor']}")
-    found, ranks = found + listed(page), ranks + [item["rank"] for item in page["items"]]
+    found, ranks = found + ids_of(page), ranks + [item["rank"] for item in page["items"]]
     hidden = {"N10", "N0"} if "similar" in path else {"N10"}
     assert sorted(found) == sorted({f"N{i}" for i in range(12)} - hidden)
     assert ranks == list(range(1, len(found) + 1))
@@ -112,8 +107,8 @@ async def test_filters_of_a_query_string(client: httpx.AsyncClient) -> None:
     """Each may come several times; a time is text with a zone."""
     after = (NOW - timedelta(hours=15)).isoformat().replace("+", "%2B")
     url = f"/v1/latest?collapse=false&topic=sports&topic=politics&published_after={after}"
-    assert listed(await get(client, url)) == ["N9", "N8"]
-    assert listed(await get(client, f"{url}&source=desk&language=en")) == ["N8"]
+    assert ids_of(await get(client, url)) == ["N9", "N8"]
+    assert ids_of(await get(client, f"{url}&source=desk&language=en")) == ["N8"]
     page = await get(client, "/v1/trending?topic=gardening")
     assert (page["items"], page["empty"], page["strategy"]) == ([], "filter", "none")
 
@@ -161,7 +156,7 @@ async def test_similar_knows_only_what_may_be_known(client: httpx.AsyncClient) -
         assert error["code"] == "article_unknown"
     page = await get(client, "/v1/news/N2/similar?n=200")
     assert page["strategy"] == "similar"
-    assert not {"N1", "N2", "N10"} & set(listed(page))
+    assert not {"N1", "N2", "N10"} & set(ids_of(page))
 
 
 async def test_without_a_key_there_is_one_page_and_it_says_so() -> None:
@@ -202,4 +197,4 @@ async def test_a_page_of_one_process_is_continued_by_another(
     async with served(bundle_path, store_url) as other:
         second = await get(other, f"/v1/latest?n=200&collapse=false&cursor={page['next_cursor']}")
         whole = await get(other, "/v1/latest?n=200&collapse=false")
-    assert listed(page) + listed(second) == listed(whole)
+    assert ids_of(page) + ids_of(second) == ids_of(whole)

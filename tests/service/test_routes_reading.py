@@ -14,7 +14,7 @@ from service.wire.ranked import RankAnswer, RecommendationAnswer
 from tests.builders import a_catalogue
 from tests.problem_shape import MARKER, check_problem
 from tests.service.fakes import PATIENCE_S
-from tests.service.web import served
+from tests.service.web import ids_of, posted, served
 from tests.stores import durable_store
 
 pytestmark = pytest.mark.anyio
@@ -45,25 +45,16 @@ async def client(bundle_path: Path, store_url: str) -> AsyncIterator[httpx.Async
 
 async def recommended(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     """Ask for recommendations, and check the shape of the answer."""
-    answer = await client.post("/v1/recommendations", json=body)
-    assert answer.status_code == 200, answer.text
-    RecommendationAnswer.model_validate_json(answer.content)
-    result: dict[str, Any] = answer.json()
-    return result
-
-
-def ids(page: dict[str, Any]) -> list[str]:
-    """List the ids of a page."""
-    return [item["id"] for item in page["items"]]
+    return await posted(client, "/v1/recommendations", RecommendationAnswer, body)
 
 
 async def test_a_story_has_one_place(client: httpx.AsyncClient) -> None:
     """The other article that tells it is named beside it; or both have places of their own."""
     page = await recommended(client, history=HISTORY, diversity=0, n=200)
     assert [item.get("also") for item in page["items"] if item["id"] in "AB"] == [["B"]]
-    assert "B" not in ids(page)
+    assert "B" not in ids_of(page)
     apart = await recommended(client, **PLAIN, n=200)
-    assert {"A", "B"} <= set(ids(apart))
+    assert {"A", "B"} <= set(ids_of(apart))
     assert not any(item.get("also") for item in apart["items"])
 
 
@@ -102,7 +93,7 @@ async def test_novelty_may_count_more_than_the_score(client: httpx.AsyncClient) 
     alike = await recommended(client, **PLAIN, n=2, include=["topic"])
     varied = await recommended(client, **{**PLAIN, "diversity": 1}, n=2, include=["topic"])
     assert [item["topic"] for item in alike["items"]] == ["sports"] * 2
-    assert ids(varied)[0] == ids(alike)[0]
+    assert ids_of(varied)[0] == ids_of(alike)[0]
     assert varied["items"][1]["topic"] != "sports"
 
 
@@ -112,13 +103,13 @@ async def test_what_others_clicked_counts(client: httpx.AsyncClient, store_url: 
     with closing(durable_store(store_url)) as store:
         store.replace_popularity({"N3": 5.0, "N1": 1.0})
     with anyio.fail_after(PATIENCE_S):
-        while ids((await client.get("/v1/trending?n=2&collapse=false")).json()) != ["N3", "N1"]:  # noqa: ASYNC110
+        while ids_of((await client.get("/v1/trending?n=2&collapse=false")).json()) != ["N3", "N1"]:  # noqa: ASYNC110
             await anyio.sleep(0.005)
     popular = await recommended(client, n=2)
-    assert (popular["strategy"], ids(popular)) == ("popular", ["N3", "N1"])
-    assert "N3" not in ids(await recommended(client, **PLAIN, n=3))
+    assert (popular["strategy"], ids_of(popular)) == ("popular", ["N3", "N1"])
+    assert "N3" not in ids_of(await recommended(client, **PLAIN, n=3))
     wanted = await recommended(client, **PLAIN, n=3, popularity_weight=10, explain=True)
-    assert ids(wanted)[0] == "N3"
+    assert ids_of(wanted)[0] == "N3"
     assert wanted["items"][0]["reasons"]["parts"]["popularity"] > 0
 
 
@@ -129,7 +120,7 @@ async def test_pages_follow_each_other(client: httpx.AsyncClient, wish: dict[str
     page, walked, ranks = await recommended(client, **asked, n=3), list[str](), list[int]()
     while True:
         also = [one for item in page["items"] for one in item.get("also") or ()]
-        walked += [*ids(page), *also]
+        walked += [*ids_of(page), *also]
         ranks += [item["rank"] for item in page["items"]]
         if page["next_cursor"] is None:
             break
@@ -139,7 +130,7 @@ async def test_pages_follow_each_other(client: httpx.AsyncClient, wish: dict[str
     assert sorted(walked) == sorted(everything - set(HISTORY))
     assert ranks == list(range(1, len(ranks) + 1))
     if not wish:
-        assert walked == ids(await recommended(client, **asked, n=200))
+        assert walked == ids_of(await recommended(client, **asked, n=200))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from contract.encoder import BundleEncoder
 from service.wire.texts import ClassifyAnswer, EmbeddingsAnswer, ModelsAnswer
 from tests.builders import WORDS
 from tests.problem_shape import MARKER, check_problem
-from tests.service.web import served
+from tests.service.web import posted, served
 
 pytestmark = pytest.mark.anyio
 TEXTS = ["Coach on the new season", "The  law\nof a party", "Coach on the new season"]
@@ -30,20 +30,12 @@ async def client(bundle_path: Path, store_url: str) -> AsyncIterator[httpx.Async
 
 async def embedded(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     """Ask for embeddings, and check the shape of the answer."""
-    answer = await client.post("/v1/embeddings", json={"model": "newsbert", **body})
-    assert answer.status_code == 200, answer.text
-    EmbeddingsAnswer.model_validate_json(answer.content)
-    result: dict[str, Any] = answer.json()
-    return result
+    return await posted(client, "/v1/embeddings", EmbeddingsAnswer, {"model": "newsbert", **body})
 
 
 async def classified(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     """Classify, and check the shape of the answer."""
-    answer = await client.post("/v1/classify", json=body)
-    assert answer.status_code == 200, answer.text
-    ClassifyAnswer.model_validate_json(answer.content)
-    result: dict[str, Any] = answer.json()
-    return result
+    return await posted(client, "/v1/classify", ClassifyAnswer, body)
 
 
 async def test_vectors_are_the_bundles_own(client: httpx.AsyncClient, bundle: Bundle) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from service.app import create_app
 from service.settings import Settings
@@ -65,3 +66,19 @@ async def until_shown(client: httpx.AsyncClient, expected: set[str]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while {i["id"] for i in (await client.get(url)).json()["items"]} != expected:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+async def posted(
+    client: httpx.AsyncClient, url: str, model: type[BaseModel], body: dict[str, Any]
+) -> dict[str, Any]:
+    """Post a body that is answered with 200, and check the shape of the answer."""
+    answer = await client.post(url, json=body)
+    assert answer.status_code == 200, answer.text
+    model.model_validate_json(answer.content)
+    result: dict[str, Any] = answer.json()
+    return result
+
+
+def ids_of(page: dict[str, Any]) -> list[str]:
+    """List the ids of a page."""
+    return [item["id"] for item in page["items"]]
