@@ -1,16 +1,31 @@
 """Compare two things fairly: turn by turn in one run, as ratios with their spread."""
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TypeVar
 
+import click
+
 T = TypeVar("T")
 DIGITS = 4
+NO_FIGURE = 2
 
 
 class BenchmarkError(Exception):
     """A benchmark cannot give a figure; the message is the one line to show."""
+
+
+@contextmanager
+def reported(benchmark: str, *others: type[Exception], status: int = NO_FIGURE) -> Iterator[None]:
+    """Tell a BenchmarkError, or one of `others`, in one line and end the process with a status."""
+    try:
+        yield
+    except (BenchmarkError, *others) as error:
+        click.echo(f"benchmarks.{benchmark}: {error}", err=True)
+        sys.exit(status)
 
 
 @dataclass(frozen=True, slots=True)

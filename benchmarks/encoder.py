@@ -13,7 +13,7 @@ import click
 
 from benchmarks.agreement import agreement
 from benchmarks.ceiling import int8_ceiling
-from benchmarks.comparison import BenchmarkError, Spread
+from benchmarks.comparison import BenchmarkError, Spread, reported
 from benchmarks.cpu import busy_cores
 from benchmarks.encoder_goals import ceiling_shares, goals, speeds_of, text_lines
 from benchmarks.encoder_legs import OURS, YARDSTICK, LineUp, Material, is_of, line_up
@@ -85,11 +85,8 @@ def main(**given: Any) -> None:  # noqa: ANN401 (click's options by name)
 
     Example: python -m benchmarks.encoder --teacher FOLDER --texts news.tsv
     """
-    try:
+    with reported("encoder", BundleError, MindError, ArticleFileError, TrainingError):
         file = run(Settings(**given))
-    except (BenchmarkError, BundleError, MindError, ArticleFileError, TrainingError) as error:
-        click.echo(f"benchmarks.encoder: {error}", err=True)
-        sys.exit(2)
     click.echo(f"written to {file.name}")
 
 

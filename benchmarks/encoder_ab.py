@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from benchmarks.agreement import check_vectors
-from benchmarks.comparison import DIGITS, BenchmarkError
+from benchmarks.comparison import DIGITS, BenchmarkError, reported
 from benchmarks.cpu import pinned
 from benchmarks.encoder_pairs import Pairs, Speedup, time_pairs
 from benchmarks.encoder_texts import distinct_texts, draw_batches, file_names, texts_option
@@ -35,7 +35,6 @@ from service.articles import ArticleFileError
 
 Run = Callable[[Tokens], Vectors]
 PACKAGES = ("onnxruntime", "numpy", "tokenizers")
-TOO_NOISY = 2
 
 
 @dataclass(frozen=True)
@@ -87,15 +86,12 @@ def main(
 
     Example: python -m benchmarks.encoder_ab bundles/newsbert new.onnx --texts news.tsv
     """
-    try:
+    with reported("encoder_ab", BundleError, MindError, ArticleFileError):
         opened = open_bundle(bundle)
         batches = choose_batches(opened, distinct_texts(opened.text, texts), tokens, pairs)
         first, second = read_graph(a), read_graph(b)
         with pinned(1):
             found = compare(lambda: run_of(first), lambda: run_of(second), batches)
-    except (BenchmarkError, BundleError, MindError, ArticleFileError) as error:
-        click.echo(f"benchmarks.encoder_ab: {error}", err=True)
-        sys.exit(TOO_NOISY)
     show(found)
     if out is not None:
         settings = {"pairs": pairs, "tokens": tokens, "texts": file_names(texts)}

@@ -5,7 +5,6 @@ search by words stands beside bm25s used as its documentation says.
 """
 
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, TypeAlias
 
 import click
 
-from benchmarks.comparison import DIGITS, BenchmarkError
+from benchmarks.comparison import DIGITS, BenchmarkError, reported
 from benchmarks.load import require
 from benchmarks.results import FOLDER, ROOT, write_result
 from benchmarks.servers import Server, running
@@ -50,15 +49,12 @@ def main(*, data: Path, bundle: Path, out: Path) -> None:
 
     Example: python -m benchmarks.finding --data DATA
     """
-    try:
+    with reported("finding", BundleError, MalformedFile, ServiceError, OSError):
         require("taskset")
         folder, opened = read_search(data / "search"), open_bundle(bundle)
         found = found_by_service(folder, bundle, opened)
         offline = {"dense": found_by_vector(folder, opened), BASELINE: found_by_bm25s(folder)}
         check_dense(folder.dev, found["exact"]["dense"], offline["dense"])
-    except (BenchmarkError, BundleError, MalformedFile, ServiceError, OSError) as error:
-        click.echo(f"benchmarks.finding: {error}", err=True)
-        sys.exit(2)
     legs = {
         retrieval: values(folder.dev, {**by_mode, BASELINE: offline[BASELINE]})
         for retrieval, by_mode in found.items()

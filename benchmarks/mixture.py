@@ -6,6 +6,7 @@ Articles are made of made-up words: some frequent, most rare, as in any language
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -179,12 +180,13 @@ class Visitors:
         return 1
 
     async def _refused(self) -> int:
-        for asked, code in (
-            (self._client.similar(f"unknown-{self._random.integers(10**9)}"), "article_unknown"),
-            (self._client.latest(cursor=self._text(3)), "cursor_refused"),
+        unknown, forged = f"unknown-{self._random.integers(10**9)}", self._text(3)
+        for ask, code in (
+            (partial(self._client.similar, unknown), "article_unknown"),
+            (partial(self._client.latest, cursor=forged), "cursor_refused"),
         ):
             try:
-                await asked
+                await ask()
             except Refused as refused:
                 self._expect(refused.code == code, "refused")
             else:

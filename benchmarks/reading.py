@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,8 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.comparison import DIGITS, BenchmarkError, Spread, interleaved, ratios
+from benchmarks.comparison import DIGITS, BenchmarkError, Spread, interleaved, ratios, reported
+from benchmarks.memory import memory_mib
 from benchmarks.mind_large import Impressions, Tally, write_mind
 from benchmarks.results import FOLDER, ROOT, write_result
 from contract.mind import MindFolder, read_folder
@@ -44,11 +44,8 @@ def main(*, articles: int, impressions: int, sliced: int, rounds: int, out: Path
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory) / "large"
         written = write_mind(folder, articles=articles, impressions=impressions, seed=SEED)
-        try:
+        with reported("reading"):
             checks = checked(folder, written, cut(folder, sliced))
-        except BenchmarkError as error:
-            click.echo(f"benchmarks.reading: {error}", err=True)
-            sys.exit(2)
         bytes_read = sum((folder / name).stat().st_size for name in FILES)
         runs = interleaved(rounds, {name: partial(in_a_child, name, folder) for name in LEGS})
     figures = summary(runs)
@@ -152,15 +149,10 @@ def leg(name: str, folder: str) -> None:
     figures = {
         "s": round(time.perf_counter() - wall, DIGITS),
         "cpu_s": round(time.process_time() - cpu, DIGITS),
-        "peak_mib": round(peak_mib(Path("/proc/self/status").read_text("utf-8")), 1),
+        "peak_mib": memory_mib()["peak_mib"],
     }
     del held
     print(json.dumps(figures))
-
-
-def peak_mib(status: str) -> float:
-    """Return the peak resident size of `/proc/<pid>/status`; `getrusage` would add the parent's."""
-    return int(re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)[0]) / 1024
 
 
 def summary(runs: list[dict[str, Figures]]) -> Figures:

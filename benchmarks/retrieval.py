@@ -5,7 +5,6 @@ lists, kinds of filters and how much these leave, on a made-up catalogue and a r
 that ships must find 98 % everywhere, or nothing is written.
 """
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.comparison import DIGITS, BenchmarkError
+from benchmarks.comparison import DIGITS, BenchmarkError, reported
 from benchmarks.depth import RETRIEVED, by_index, losses, top
 from benchmarks.results import FOLDER, ROOT, write_result
 from benchmarks.shelves import KINDS, SEED, Shelf, left_by, made_up, real
@@ -74,12 +73,9 @@ def main(*, data: Path | None, path: Path, readers: int, out: Path) -> None:
     bundle = open_bundle(path)
     scorer = Scorer(BundleEncoder(bundle).click_model)
     shelves = [made_up(bundle, readers), *(real(bundle, readers, data) if data else [])]
-    try:
+    with reported("retrieval"):
         cells = [cell for shelf in shelves for cell in measured(shelf, scorer)]
         check_rule(cells)
-    except BenchmarkError as error:
-        click.echo(f"benchmarks.retrieval: {error}", err=True)
-        sys.exit(2)
     figures = {
         "by_share": by_share(cells),
         "by_terms": [row for shelf in shelves for row in with_terms(shelf, scorer)],

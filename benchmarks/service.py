@@ -4,7 +4,6 @@ And where the time of each request goes, stage by stage.
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import click
 
 from benchmarks import catalogues, stages
 from benchmarks.catalogues import Body
-from benchmarks.comparison import BenchmarkError, Spread, interleaved, ratios
+from benchmarks.comparison import BenchmarkError, Spread, interleaved, ratios, reported
 from benchmarks.load import CONNECTIONS, LOAD_CORE, Leg, load, require, valid_rounds
 from benchmarks.oracle import ALL, MOST, Oracle, check_answers
 from benchmarks.results import FOLDER, ROOT, write_result
@@ -75,7 +74,7 @@ def main(*, bundle: Path, seconds: int, rounds: int, size: int, out: Path) -> No
 
     Example: python -m benchmarks.service --seconds 10 --rounds 5
     """
-    try:
+    with reported("service", BundleError, ServiceError):
         require("wrk", "taskset")
         if not {SERVER_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
             raise BenchmarkError(f"needs the cores {SERVER_CORE} and {LOAD_CORE} for itself")
@@ -91,9 +90,6 @@ def main(*, bundle: Path, seconds: int, rounds: int, size: int, out: Path) -> No
                     if setup.catalogue == catalogue:
                         bench = Bench(bundle, url, Path(place), oracle, seconds, rounds)
                         bench.measure(setup, figures, runs)
-    except (BenchmarkError, BundleError, ServiceError) as error:
-        click.echo(f"benchmarks.service: {error}", err=True)
-        sys.exit(2)
     file = write_result(
         "service",
         figures=figures,

@@ -1,8 +1,6 @@
 """Whether memory stays flat: many mixed requests to one process with 65,000 articles."""
 
 import asyncio
-import re
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -14,8 +12,9 @@ import click
 import numpy as np
 
 from benchmarks import catalogues, mixture
-from benchmarks.comparison import DIGITS, BenchmarkError
+from benchmarks.comparison import DIGITS, BenchmarkError, reported
 from benchmarks.load import require
+from benchmarks.memory import memory_mib
 from benchmarks.mixture import Visitors
 from benchmarks.results import FOLDER, ROOT, write_result
 from benchmarks.servers import SERVER_CORE, running
@@ -34,7 +33,7 @@ DEADLINE_S = 30.0
 RENEWED = 2_500
 CLICKED = 5_000
 SAVED_EVERY_S = 30.0
-GROWTH = 1.05
+GROWTH, GREW = 1.05, 1
 # Memory is read when nothing is under way any more: the same for so long, or after so long.
 SETTLED_S, LONGEST_S, LOOK_S, SAME = 3.0, 60.0, 0.25, 0.002
 PACKAGES = ("fastapi", "uvicorn", "faiss-cpu", "bm25s", "onnxruntime", "numpy", "httpx2")
@@ -53,14 +52,11 @@ def main(*, requests: int, warm_up: int, every: int, size: int, bundle: Path, ou
 
     Example: python -m benchmarks.soak --requests 200000
     """
-    try:
+    with reported("soak", BundleError, ClientError, ServiceError):
         require("taskset")
         opened = open_bundle(bundle)
         looks, snapshots = soak(bundle, opened, size, requests, every)
         found = {**figures(looks, warm_up), "snapshots_saved": snapshots}
-    except (BenchmarkError, BundleError, ClientError, ServiceError) as error:
-        click.echo(f"benchmarks.soak: {error}", err=True)
-        sys.exit(2)
     file = write_result(
         "soak",
         figures=found,
@@ -79,11 +75,8 @@ def main(*, requests: int, warm_up: int, every: int, size: int, bundle: Path, ou
         folder=out,
     )
     click.echo(f"written to {file.name}: {found}")
-    try:
+    with reported("soak", status=GREW):
         check_flat(found)
-    except BenchmarkError as error:
-        click.echo(f"benchmarks.soak: {error}", err=True)
-        sys.exit(1)
 
 
 def soak(
@@ -185,20 +178,6 @@ async def settled(pid: int) -> Look:
             since = time.monotonic()
             last = now
     return memory_mib(pid)
-
-
-def memory_mib(pid: int) -> Look:
-    """Return what a process holds now and the most that it ever held, in MiB."""
-    return parse_memory(Path(f"/proc/{pid}/status").read_text("utf-8"))
-
-
-def parse_memory(status: str) -> Look:
-    """Read `/proc/<pid>/status`."""
-    kib = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
-    return {
-        name: round(int(kib[line]) / 1_024, 1)
-        for name, line in (("rss_mib", "VmRSS"), ("peak_mib", "VmHWM"))
-    }
 
 
 def figures(looks: Sequence[Look], warm_up: int) -> dict[str, float]:

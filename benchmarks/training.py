@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.comparison import DIGITS, BenchmarkError, Spread, interleaved, ratios
+from benchmarks.comparison import DIGITS, BenchmarkError, Spread, interleaved, ratios, reported
 from benchmarks.results import FOLDER, ROOT, write_result
 from contract.text import TextSpec
 from contract.tokens import TextTokenizer
@@ -98,13 +97,10 @@ def main(
     """
     config = steady(load_config(file), rows=rows, chunk=tokens_per_chunk)
     torch.set_num_threads(config.run.threads)
-    try:
+    with reported("training", TrainingError, ValueError):
         pair, data = material(folder, teacher, config)
         forms = {name: form for name, form in forms_of(config, data) if name not in without}
         differences = checked(pair, forms)
-    except (BenchmarkError, TrainingError, ValueError) as error:
-        click.echo(f"benchmarks.training: {error}", err=True)
-        sys.exit(2)
     runs = measured(pair, forms, rounds)
     figures = summary(runs)
     for name, spread in figures.items():

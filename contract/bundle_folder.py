@@ -16,6 +16,7 @@ from contract.bundle_errors import (
     FileTooLarge,
     FileUnreadable,
 )
+from contract.durable import sync, write_through
 
 T = TypeVar("T")
 
@@ -66,14 +67,15 @@ def replace_whole(target: Path, files: Mapping[str, bytes], *, check: Callable[[
     temporary.mkdir()
     try:
         for name, raw in files.items():
-            _write_durably(temporary / name, raw)
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            write_through(temporary / name, [raw])
         answer = check(temporary)
         for directory in {(temporary / name).parent for name in files}:
-            _sync_directory(directory)
+            sync(directory)
         _swap(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync_directory(target.parent)
+    sync(target.parent)
     return answer
 
 
@@ -105,19 +107,3 @@ def _swap(temporary: Path, target: Path) -> None:
 
 def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-
-
-def _write_durably(path: Path, raw: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -28,7 +28,7 @@ from service.catalogue import Catalogue
 from service.diversify import Variety
 from service.filler import Filler
 from service.finding import Finder
-from service.follower import Follower
+from service.follower import Follower, Pace
 from service.gate import Gate
 from service.inventory import Inventory
 from service.lexicon import Lexicon
@@ -267,11 +267,8 @@ def _common(settings: Settings) -> dict[str, Any]:
 
 def _pace(settings: Settings) -> dict[str, Any]:
     """Return how the store is followed."""
-    return {
-        "clock": time.time,
-        "poll_interval_s": settings.poll_interval_s,
-        "popularity_interval_s": settings.popularity_interval_s,
-    }
+    pace = Pace(settings.poll_interval_s, settings.popularity_interval_s)
+    return {"clock": time.time, "pace": pace}
 
 
 def _limits(settings: Settings, bundle: Bundle) -> Limits:

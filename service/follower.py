@@ -9,6 +9,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -24,14 +25,23 @@ from service.telemetry import Telemetry
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 # For so long a store must fail before what was saved is shown without asking it.
 OUTAGE_S = 3.0
-# Between two tries to note the activation in a store that can be read and not written.
-ACTIVATION_PAUSE_S = 5.0
+# Before a store is asked again for what it refused and what is not worth stopping for.
+RETRY_PAUSE_S = 5.0
 # Below every revision: the first read gives a table also where the store has none.
 NO_REVISION = -1
 # A look at the log that finds no more changes than these has caught up with it.
 FEW = 256
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Pauses between two looks at the log and at popularity, and how long an outage is none yet."""
+
+    poll_interval_s: float
+    popularity_interval_s: float
+    outage_s: float = OUTAGE_S
 
 
 class Follower:
@@ -50,8 +60,7 @@ class Follower:
         activate: Callable[[], Activation],
         clock: Clock,
         telemetry: Telemetry,
-        poll_interval_s: float,
-        popularity_interval_s: float,
+        pace: Pace,
     ) -> None:
         self._store = store
         self._catalogue = catalogue
@@ -59,9 +68,7 @@ class Follower:
         self._activate = activate
         self._clock = clock
         self._telemetry = telemetry
-        self._poll_interval_s = poll_interval_s
-        self._popularity_interval_s = popularity_interval_s
-        self._outage_s = OUTAGE_S
+        self._pace = pace
         self._position: Position | None = None
         self._is_activated, self._is_restored = False, False
         self._activation_due = 0.0
@@ -79,18 +86,12 @@ class Follower:
         """Look at the change log now instead of after the pause (this process just wrote)."""
         self._nudged.set()
 
-    async def run(
-        self,
-        load_saved: Callable[[], Saved | None] | None = None,
-        *,
-        outage_s: float = OUTAGE_S,
-    ) -> None:
+    async def run(self, load_saved: Callable[[], Saved | None] | None = None) -> None:
         """Follow until cancelled; an outage of the store only makes the catalogue old.
 
         `load_saved` gives a catalogue to go on from, if there is one; it blocks. Only a store that
-        fails for `outage_s` is not asked before that is shown.
+        fails for the `outage_s` of its pace is not asked before that is shown.
         """
-        self._outage_s = outage_s
         try:
             if load_saved is not None:
                 await self._restore(load_saved)
@@ -161,7 +162,7 @@ class Follower:
             await self._note_activation()
         except StoreError as error:
             log.warning("activation_not_noted", error=type(error).__name__)
-            self._activation_due = time.monotonic() + ACTIVATION_PAUSE_S
+            self._activation_due = time.monotonic() + RETRY_PAUSE_S
 
     async def _restore(self, load_saved: Callable[[], Saved | None]) -> None:
         try:
@@ -203,18 +204,24 @@ class Follower:
         self._note_size()
 
     async def _read_popularity(self) -> None:
+        """Take over a newer table; a store that gives none stops nothing."""
         if time.monotonic() < self._popularity_due:
             return
-        table = await self._store.popularity(self._revision)
+        try:
+            table = await self._store.popularity(self._revision)
+        except StoreError as error:
+            log.warning("popularity_not_read", error=type(error).__name__)
+            self._popularity_due = time.monotonic() + RETRY_PAUSE_S
+            return
         if table is not None:
             # In a thread: it looks every article up.
             await self._store.run(partial(self._catalogue.set_popularity, table.weights))
             self._revision = table.revision
-        self._popularity_due = time.monotonic() + self._popularity_interval_s
+        self._popularity_due = time.monotonic() + self._pace.popularity_interval_s
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._poll_interval_s):
+            async with asyncio.timeout(self._pace.poll_interval_s):
                 await self._nudged.wait()
         self._nudged.clear()
 
@@ -232,7 +239,7 @@ class Follower:
         self.is_behind, self.outage = True, kind
         now = time.monotonic()
         self._failing_since = now if self._failing_since is None else self._failing_since
-        is_lost = now - self._failing_since >= self._outage_s
+        is_lost = now - self._failing_since >= self._pace.outage_s
         self.is_ready = self.is_ready or (self._is_restored and is_lost)
         self._telemetry.store_up.set(0)
 

@@ -207,20 +207,12 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def to_bytes(self) -> bytes:
-        """Write the index."""
-        ...
-
 
 class IndexBuilder(Protocol):
     """Builds vector indexes, away from the event loop."""
 
     def build(self, vectors: Vectors, like: VectorIndex | None) -> VectorIndex | None:
         """Index the rows (N, D), None where exact search is faster; `like` lends its training."""
-        ...
-
-    def from_bytes(self, raw: bytes) -> VectorIndex:
-        """Read what `to_bytes` wrote; raise ValueError for anything else."""
         ...
 
 

@@ -16,8 +16,8 @@ from contract.bundle import FileEntry
 from service.columns import Columns, Facts
 from service.ports import Activation, Position
 
-# To be raised with whatever changes the files, or what the words of a text are.
-FORMAT: Final = 1
+# To be raised with whatever changes the files, what they may hold, or the words of a text.
+FORMAT: Final = 2
 CODE_BYTES: Final = np.dtype(np.int32).itemsize
 ROWS_AT_ONCE: Final = 4_096
 POPULARITY, LENGTHS, CODES = "popularity", "lengths", "codes"
@@ -49,7 +49,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1]
+    format: Literal[2]
     generation: int
     model: str
     namespace: str

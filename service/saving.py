@@ -16,7 +16,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +27,7 @@ import structlog
 from numpy.typing import NDArray
 
 from contract.bundle import FileEntry
+from contract.durable import sync, write_through
 from service.lexicon import Lexicon
 from service.ports import Activation, Position
 from service.saved import Blocks, Manifest, Saved, as_bytes, contents, restored
@@ -108,7 +109,7 @@ class Keeper:
             self._folder.mkdir(parents=True, exist_ok=True)
             _write(temporary, [key, hashlib.sha256(key).digest()])
             temporary.rename(self._folder / KEY)
-            _flush(self._folder)
+            sync(self._folder)
         except OSError as error:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -146,7 +147,7 @@ class Keeper:
             # A disk that is full would stay full.
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        _flush(self._folder)
+        sync(self._folder)
 
     def _fill(self, folder: Path, saved: Saved) -> None:
         folder.mkdir(parents=True)
@@ -154,7 +155,7 @@ class Keeper:
         entries = {name: _write(folder / name, blocks) for name, blocks in parts}
         body = Manifest.of(saved, entries).model_dump_json().encode()
         _write(folder / MANIFEST, [_hash_line(body), body])
-        _flush(folder)
+        sync(folder)
 
     def _read(self, path: Path, room: int) -> tuple[Saved, list[str]]:
         head, _, body = (path / MANIFEST).read_bytes().partition(b"\n")
@@ -184,17 +185,19 @@ class Saver:
 
     async def run(self) -> None:
         """Save at once, and then whatever has changed after each interval."""
-        loop = asyncio.get_running_loop()
         while True:
-            pause = await loop.run_in_executor(self._executor, self._save)
+            # A call of its own: what was taken is let go of before the pause.
+            pause = await self._save()
             await asyncio.sleep(pause)
 
-    def _save(self) -> float:
+    async def _save(self) -> float:
         try:
-            saved = self._take()
+            # Not where large work takes turns: a look that finds nothing leaves nothing to tidy up.
+            saved = await asyncio.to_thread(self._take)
             if saved is None:
                 return min(LOOK_S, self._interval_s)
-            self._keeper.save(saved)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._executor, self._keeper.save, saved)
         except Exception as error:  # noqa: BLE001 - none of them is a reason to save no more
             log.warning("snapshot_not_saved", error=_in_words(error))
         return self._interval_s
@@ -243,14 +246,13 @@ class _Folder:
 def _write(path: Path, blocks: Blocks) -> FileEntry:
     """Write a new file, for the owner alone, through to the disk."""
     digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
-    with os.fdopen(descriptor, "wb") as file:
+
+    def hashed() -> Iterator[bytes | memoryview]:
         for block in blocks:
             digest.update(block)
-            file.write(block)
-        size = file.tell()
-        file.flush()
-        os.fsync(file.fileno())
+            yield block
+
+    size = write_through(path, hashed(), mode=PRIVATE)
     return FileEntry(sha256=digest.hexdigest(), size=size)
 
 
@@ -274,14 +276,6 @@ def _is_file_at(descriptor: int, path: Path) -> bool:
     with suppress(OSError):
         return os.path.samestat(os.fstat(descriptor), path.stat())
     return False
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _hash_line(body: bytes) -> bytes:

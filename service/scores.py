@@ -118,8 +118,8 @@ def by_clicks(snapshot: Snapshot, rows: NDArray[np.intp]) -> Scored:
 
 def ranked(snapshot: Snapshot, scored: Scored) -> NDArray[np.intp]:
     """Return the places of scored rows, best first; what cannot be told apart goes by id."""
-    facts, rows = snapshot.columns.facts, scored.rows
-    return best_first(scored.scores, lambda place: facts[rows[place]].id, scored.near)
+    ids, rows = snapshot.columns.ids, scored.rows
+    return best_first(scored.scores, lambda place: ids[rows[place]], scored.near)
 
 
 def best_first(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from service.columns import Facts
@@ -20,6 +21,8 @@ TAIL_SHARE, TAIL_ROWS = 0.05, 2_000
 LOOK_S, REST_S = 1.0, 60.0
 # Up to so many rows beyond the index are looked through at once: in a thread it would take longer.
 AT_ONCE = 4_000
+
+log = structlog.get_logger()
 
 
 class Words:
@@ -52,6 +55,7 @@ class Words:
         # Replaced whole. Of the columns the facts alone: old matrices are too large to keep.
         self._held: tuple[list[Facts], WordIndex] = ([], builder.build([], 0))
         self._replacing = threading.Lock()
+        self._rested = 0.0
         self.rebuilt = 0
 
     def scores(self, snapshot: Snapshot, text: str) -> NDArray[np.float32]:
@@ -74,20 +78,26 @@ class Words:
     async def run(self) -> None:
         """Rebuild whenever the tail has grown long, and rest in between.
 
-        There is no rest while more rows are in a long tail than in the index.
+        There is no rest while more rows are in a long tail than in the index, unless a rebuild has
+        failed.
         """
-        rested = time.monotonic()
         while True:
-            snapshot = self._snapshot()
-            size = await asyncio.to_thread(self.covered, snapshot)
-            tail = snapshot.count - size
-            is_due = tail > min(TAIL_SHARE * size, self._tail_rows)
-            if is_due and (tail > max(size, self._tail_rows) or time.monotonic() >= rested):
-                await asyncio.get_running_loop().run_in_executor(
-                    self._executor, self._rebuild, snapshot
-                )
-                rested = time.monotonic() + self._rest_s
+            try:
+                await self._look()
+            except Exception as error:  # noqa: BLE001 - none of them is a reason to rebuild no more
+                log.warning("words_not_rebuilt", error=type(error).__name__)
+                await asyncio.sleep(self._rest_s)
             await asyncio.sleep(self._look_s)
+
+    async def _look(self) -> None:
+        snapshot = self._snapshot()
+        size = await asyncio.to_thread(self.covered, snapshot)
+        tail = snapshot.count - size
+        is_due = tail > min(TAIL_SHARE * size, self._tail_rows)
+        if is_due and (tail > max(size, self._tail_rows) or time.monotonic() >= self._rested):
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._executor, self._rebuild, snapshot)
+            self._rested = time.monotonic() + self._rest_s
 
     def _over(self, facts: list[Facts]) -> WordIndex:
         known, index = self._held

@@ -19,6 +19,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs the evaluation data beside the checkout, which is absent")
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run async tests on asyncio alone, as the service does."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """Run one private redis-server for the session; tests that break it start their own."""

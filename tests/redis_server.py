@@ -6,14 +6,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from tests.waiting import wait_until
 
 START_TIMEOUT_S = 20.0
 MASTERS = 3
@@ -171,14 +172,6 @@ def free_port() -> int:
             port = int(probe.getsockname()[1])
         if port < 55_000:
             return port
-
-
-def wait_until(is_so: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) -> None:
-    """Return when a condition holds; fail when it does not in time."""
-    end = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < end, "redis-server did not come up in time"
-        time.sleep(0.01)
 
 
 def _is_master(node: RedisServer) -> bool:

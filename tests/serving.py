@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import httpx
 import numpy as np
 
 from tests.redis_server import free_port
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "bundles" / "newsbert"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
-PAUSE_S = 0.01
 
 
 class Service:
@@ -126,17 +125,6 @@ def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without settings of ours, one thread a library."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("NEWSBERT_")}
     return {**kept, "OMP_NUM_THREADS": "1", **variables}
-
-
-def wait_until(
-    is_so: Callable[[], bool], timeout_s: float, why: Callable[[], str] = lambda: ""
-) -> float:
-    """Poll until a condition holds; return how many seconds that took, fail when time is up."""
-    started = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - started < timeout_s, f"not within {timeout_s} s: {why()}"
-        time.sleep(PAUSE_S)
-    return time.monotonic() - started
 
 
 def resident_bytes(pid: int) -> int:

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from contract.article import Vectors
+from contract.durable import sync
 from training.errors import DiskFull
 
 # No space, no quota, or a file larger than this process or file system allows.
@@ -39,9 +40,9 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         write(file)
         # Some libraries write for the owner's eyes only; a checkpoint is to be served.
         file.chmod(folder.stat().st_mode & 0o666)
-        _flush(file)
+        sync(file)
         file.replace(path)
-        _flush(path.parent)
+        sync(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -77,7 +78,7 @@ def append_line(path: Path, line: str) -> None:
 def flush(path: Path) -> None:
     """Wait until a file that was appended to is on the disk; an absent one is."""
     if path.exists():
-        _flush(path)
+        sync(path)
 
 
 def disk_full(path: Path, error: BaseException | None) -> DiskFull | None:
@@ -100,12 +101,12 @@ def whole_directory(path: Path) -> Iterator[Path]:
     with _partial(path) as partial:
         yield partial
         for file in (*partial.iterdir(), partial):
-            _flush(file)
+            sync(file)
         old = _old(path)
         if path.exists():
             path.rename(old)
         partial.rename(path)
-        _flush(path.parent)
+        sync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -164,11 +165,3 @@ def _write_all(file: FileIO, content: bytes) -> None:
 
 def _old(path: Path) -> Path:
     return path.with_name(f"{path.name}.old")
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,9 +4,7 @@ Rows are kept in lists by their nearest centroid; within a list each row is the 
 (two dimensions to four bits), which FastScan reads 32 rows at a time.
 """
 
-import hashlib
 from math import ceil, log2, sqrt
-from typing import Final
 
 import faiss
 import numpy as np
@@ -22,8 +20,6 @@ FEWEST_ROWS = 10_000
 SHARE, FEWEST_LISTS = 3 / 8, 24
 SEED, ROUNDS, TRAINED_PER_LIST = 5, 10, 256
 ADDED_AT_ONCE = 8_192
-MAGIC: Final = b"NBIX\x01"
-HEADER: Final = len(MAGIC) + hashlib.sha256().digest_size
 
 
 class FaissIndex:
@@ -71,11 +67,6 @@ class FaissIndex:
             rows = self._searched(query, bits, wanted, self._lists.nlist)
         return rows
 
-    def to_bytes(self) -> bytes:
-        """Write the index, a hash of it in front."""
-        raw = faiss.serialize_index(self._lists).tobytes()
-        return MAGIC + hashlib.sha256(raw).digest() + raw
-
     def training(self, rows: int, dim: int) -> faiss.IndexIVFPQFastScan | None:
         """Copy what was trained, empty; None where it does not do for so many rows."""
         if self.width != dim or self._lists.nlist != lists_for(rows):
@@ -109,7 +100,7 @@ class FaissIndex:
 
 
 class FaissIndexBuilder:
-    """Builds and reads such indexes; the same vectors give the same index."""
+    """Builds such indexes; the same vectors give the same index."""
 
     def __init__(
         self,
@@ -138,17 +129,6 @@ class FaissIndexBuilder:
             lists.add(vectors[start : start + ADDED_AT_ONCE])
         return FaissIndex(lists, self._share, self._fewest_lists)
 
-    def from_bytes(self, raw: bytes) -> FaissIndex:
-        """Read what `to_bytes` wrote; raise ValueError for anything else."""
-        hashed = MAGIC + hashlib.sha256(raw[HEADER:]).digest()
-        if raw[:HEADER] != hashed:
-            raise ValueError("not a sound index: its hash differs")
-        try:
-            index = faiss.deserialize_index(np.frombuffer(raw, np.uint8, offset=HEADER))
-        except (RuntimeError, MemoryError) as error:
-            raise ValueError("not a sound index: it cannot be read") from error
-        return FaissIndex(_as_lists(index), self._share, self._fewest_lists)
-
 
 def lists_for(rows: int) -> int:
     """Return the number of lists for so many rows: a power of two near a quarter of the root."""
@@ -169,5 +149,5 @@ def _trained(vectors: Vectors) -> faiss.IndexIVFPQFastScan:
 
 def _as_lists(index: faiss.Index) -> faiss.IndexIVFPQFastScan:
     if not isinstance(index, faiss.IndexIVFPQFastScan):
-        raise ValueError(f"not a sound index: {type(index).__name__}")
+        raise ValueError(f"not such an index: {type(index).__name__}")
     return index

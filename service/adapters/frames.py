@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 from service.errors import ServiceError
 
 Reason: TypeAlias = Literal[
-    "length", "magic", "format", "dtype", "dim", "crc", "finite", "fingerprint", "article", "type"
+    "length",
+    "magic",
+    "format",
+    "dtype",
+    "dim",
+    "crc",
+    "finite",
+    "norm",
+    "fingerprint",
+    "article",
+    "type",
 ]
 OnRejected: TypeAlias = Callable[[Reason], None]
 
@@ -30,6 +40,9 @@ HEADER: Final = struct.Struct("<4sBBH8s16s")
 CRC: Final = struct.Struct("<I")
 OVERHEAD: Final = HEADER.size + CRC.size
 MAX_DIM: Final = 0xFFFF
+# Encoders give unit length, so the largest number of a vector is neither near nothing, of which no
+# share of a history can be computed, nor so large that a sum overflows.
+LEAST, MOST = 1e-3, 1e3
 
 
 class FrameError(ServiceError):
@@ -42,7 +55,7 @@ class FrameError(ServiceError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One decoded frame; `vector` is (D,), finite and read-only."""
+    """One decoded frame; `vector` is (D,), finite, of some length, and read-only."""
 
     namespace: bytes
     fingerprint: bytes
@@ -54,12 +67,11 @@ def ignore(reason: Reason) -> None:
 
 
 def encode(vector: NDArray[np.float32], *, namespace: str, fingerprint: str) -> bytes:
-    """Frame a vector (D,), 1 <= D < 65,536; raise FrameError when it is not finite or not flat."""
+    """Frame a vector (D,), 1 <= D < 65,536; raise FrameError when it is not sound."""
     if vector.ndim != 1 or not 0 < vector.size <= MAX_DIM:
         raise FrameError("dim")
     numbers = vector.astype("<f4")
-    if not np.isfinite(numbers).all():
-        raise FrameError("finite")
+    _require_sound(numbers)
     tags = (namespace_tag(namespace), fingerprint_tag(fingerprint))
     header = HEADER.pack(MAGIC, FORMAT, FLOAT32, vector.size, *tags)
     payload = numbers.tobytes()
@@ -84,8 +96,7 @@ def decode(data: bytes) -> Frame:
         if not is_sound:
             raise FrameError(reason)
     vector = np.frombuffer(payload, dtype="<f4").astype(np.float32, copy=False)
-    if not np.isfinite(vector).all():
-        raise FrameError("finite")
+    _require_sound(vector)
     return Frame(namespace, fingerprint, vector)
 
 
@@ -135,6 +146,13 @@ def fingerprint_tag(fingerprint: str) -> bytes:
     if len(tag) != 16:
         raise FrameError("fingerprint")
     return tag
+
+
+def _require_sound(vector: NDArray[np.float32]) -> None:
+    if not np.isfinite(vector).all():
+        raise FrameError("finite")
+    if not LEAST <= np.abs(vector).max() <= MOST:
+        raise FrameError("norm")
 
 
 def _crc(header: bytes, payload: bytes) -> int:

@@ -145,7 +145,7 @@ class SqliteStore:
                 return Changes((), _position(db, end), is_complete=False)
             query = "SELECT seq, id FROM log WHERE seq > ? ORDER BY seq LIMIT ?"
             rows = db.execute(query, (seq, CHANGES_LIMIT)).fetchall()
-            last = _position(db, rows[-1][0] if rows else seq)
+            last = _position(db, rows[-1][0]) if rows else since
         return Changes(tuple(row[1] for row in rows), last, is_complete=True)
 
     def replace_popularity(self, weights: Mapping[str, float]) -> int:

@@ -51,12 +51,4 @@ def included(one: Picked, name: str) -> object:
     """Return a field of an article by its name, as `include` has it."""
     if name != "published_at":
         return getattr(one.facts, name)
-    return None if one.published is None else _time(one.published)
-
-
-def _time(epoch_s: float) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(epoch_s, UTC)
-    except (ValueError, OverflowError):
-        # A snapshot saved before such times were refused may hold one.
-        return None
+    return None if one.published is None else datetime.fromtimestamp(one.published, UTC)

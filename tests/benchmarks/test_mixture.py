@@ -1,77 +1,52 @@
 """The requests of the soak benchmark are like a newspaper's, and notice wrong answers."""
 
-import json
+import re
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 
 from benchmarks import mixture
 from benchmarks.comparison import BenchmarkError
-from benchmarks.mixture import N, Visitors
-from service.client import Client
+from benchmarks.mixture import SHARES, N, Visitors
 from service.lexicon import words
+from tests.benchmarks.fake_service import FakeService
 
 pytestmark = pytest.mark.anyio
 IDS = [f"N{n}" for n in range(50)]
-MADE_BY = {"model": "m", "namespace": "n", "generation": 1, "degraded": []}
-Handler = Callable[[httpx2.Request], httpx2.Response]
+# What each act asks for; a dash stands for an id.
+ASKED = {
+    "recommend": ["POST /v1/recommendations"],
+    "walk": ["POST /v1/recommendations"] * 3,
+    "rank": ["POST /v1/rank"],
+    "search": ["POST /v1/search"],
+    "latest": ["GET /v1/latest"],
+    "trending": ["GET /v1/trending"],
+    "similar": ["GET /v1/news/-/similar"],
+    "catalogue": ["GET /v1/news"] * 2,
+    "article": ["GET /v1/news/-"],
+    "classify": ["POST /v1/classify"],
+    "embed": ["POST /v1/embeddings"],
+    "models": ["GET /v1/models"],
+    "refused": ["GET /v1/news/-/similar", "GET /v1/latest"],
+    "publish_new": ["PUT /v1/news/-"],
+    "publish_again": ["PUT /v1/news/-"],
+}
+# What a wrong answer is told as, where that is not the act's name.
+TOLD = {"walk": "page 1 of a walk", "publish_new": "publish", "publish_again": "publish"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run async tests on asyncio."""
-    return "asyncio"
-
-
-def a_page(count: int, strategy: str, **fields: Any) -> dict[str, Any]:
-    """Build a page of so many articles."""
-    items = [{"id": f"F{n}", "score": 1.0, "rank": n + 1, **fields} for n in range(count)]
-    told = {"strategy": strategy if items else "none", "empty": None if items else "filter"}
-    return {"items": items, "next_cursor": "c", **told, **MADE_BY}
-
-
-def a_ranking(asked: list[str], count: int) -> dict[str, Any]:
-    """Rank all candidates of a whole answer, else only so many."""
-    found = asked if count == N else asked[:count]
-    items = [{"id": one, "score": 1.0, "rank": n + 1} for n, one in enumerate(found)]
-    missing = asked[len(found) :]
-    return {"items": items, "missing": missing, "strategy": "personal", **MADE_BY}
-
-
-def a_service(count: int) -> Handler:
-    """Build a service that finds so many articles and topics, and no more."""
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        body = json.loads(request.content) if request.content else {}
-        answers: dict[str, Callable[[], dict[str, Any]]] = {
-            "/v1/recommendations": lambda: a_page(count, "personal"),
-            "/v1/rank": lambda: a_ranking(body["candidates"], count),
-            "/v1/search": lambda: a_page(count, body["mode"]),
-            "/v1/latest": lambda: a_page(count, "latest", topic=request.url.params["topic"]),
-            "/v1/trending": lambda: a_page(count, "popular"),
-            "/v1/classify": lambda: {
-                "results": [{"taxonomies": {"mind": []}} for _ in body["texts"][:count]],
-                **MADE_BY,
-            },
-        }
-        similar = a_page(count, "similar")
-        return httpx2.Response(200, json=answers.get(request.url.path, lambda: similar)())
-
-    return answer
-
-
-async def do(act: str, service: Handler, monkeypatch: pytest.MonkeyPatch) -> None:
+async def do(
+    act: str, service: FakeService, monkeypatch: pytest.MonkeyPatch, times: int = 5
+) -> Visitors:
     """Do one thing a few times: what is drawn differs."""
     monkeypatch.setattr(mixture, "SHARES", {act: 1})
-    async with Client("http://test", transport=httpx2.MockTransport(service)) as client:
+    async with service.client() as client:
         visitors = Visitors(client, IDS, seed=1)
-        for _ in range(5):
+        for _ in range(times):
             await visitors.one()
+        return visitors
 
 
 def test_made_up_texts_are_like_a_language() -> None:
@@ -90,42 +65,86 @@ def test_most_articles_have_the_word_that_every_search_has() -> None:
     assert sum(frequent in words(f"{one.title} {one.abstract}") for one in articles) > 100
 
 
-@pytest.mark.parametrize(
-    "act", ["recommend", "rank", "search", "latest", "trending", "similar", "classify"]
-)
-async def test_a_whole_answer_is_right(act: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many articles as were asked for, and topics of every text."""
-    await do(act, a_service(N), monkeypatch)
+@pytest.mark.parametrize("act", list(SHARES))
+async def test_a_right_answer_is_counted(act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every act asks for what it is named after, and counts each of its requests."""
+    service = FakeService()
+    visitors = await do(act, service, monkeypatch, times=1)
+    asked = [re.sub(r"(/v1/news)/[^/]+", r"\1/-", one) for one in service.asked]
+    assert (asked, visitors.requests) == (ASKED[act], len(ASKED[act]))
+    assert (await do(act, FakeService(), monkeypatch)).requests == 5 * len(ASKED[act])
 
 
 @pytest.mark.parametrize(
     ("act", "count"),
     [
-        *((act, 0) for act in ("recommend", "rank", "search", "latest", "trending")),
-        *((act, 0) for act in ("similar", "classify")),
-        *((act, N - 1) for act in ("recommend", "rank", "search", "trending", "similar")),
-        ("classify", 3),
+        *((act, 0) for act in SHARES),
+        *((act, N - 1) for act in ("recommend", "walk", "rank", "search", "trending", "similar")),
+        *((act, N - 1) for act in ("catalogue", "refused")),
+        *((act, 3) for act in ("classify", "embed")),
     ],
 )
 async def test_an_answer_with_too_little_ends_it(
     act: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service that finds nothing uses little memory."""
-    with pytest.raises(BenchmarkError, match=f"{act}: the answer cannot be right"):
-        await do(act, a_service(count), monkeypatch)
+    """A service that finds nothing, stores nothing and refuses nothing uses little memory."""
+    with pytest.raises(BenchmarkError, match=f"{TOLD.get(act, act)}: the answer cannot be right"):
+        await do(act, FakeService(count), monkeypatch)
 
 
-async def test_a_catalogue_with_nothing_in_it_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its articles stay, so there are two pages."""
+@pytest.mark.parametrize(
+    ("act", "told"), [("walk", "page 2 of a walk"), ("catalogue", "catalogue")]
+)
+async def test_a_page_that_repeats_the_one_before_ends_it(
+    act: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk shows every article once, and so does the catalogue."""
+    with pytest.raises(BenchmarkError, match=told):
+        await do(act, FakeService(repeats=True), monkeypatch)
 
-    def nothing(_: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, json={"items": [], "next_cursor": None})
 
-    with pytest.raises(BenchmarkError, match="catalogue"):
-        await do("catalogue", nothing, monkeypatch)
+async def test_a_refusal_by_another_name_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anything between us and the service might say no."""
+    service = FakeService(codes={"/v1/latest": "body_too_large"})
+    with pytest.raises(BenchmarkError, match="refused"):
+        await do("refused", service, monkeypatch)
 
 
-async def test_a_page_that_repeats_the_one_before_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A walk shows every article once."""
-    with pytest.raises(BenchmarkError, match="page 2 of a walk"):
-        await do("walk", a_service(N), monkeypatch)
+async def test_new_articles_are_taken_down_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest first, once there are enough: the catalogue keeps its size, and gets new words."""
+    monkeypatch.setattr(mixture, "NEW_AT_ONCE", 2)
+    service = FakeService()
+    visitors = await do("publish_new", service, monkeypatch)
+    assert list(service.published) == ["X4", "X5"]
+    assert [one for one in service.asked if one.startswith("DELETE")] == [
+        f"DELETE /v1/news/X{n}" for n in (1, 2, 3)
+    ]
+    assert visitors.requests == len(service.asked) == 8
+    names = {title.split()[-1] for title in service.published.values()}
+    assert names == {mixture.word(mixture.WORDS + n) for n in (4, 5)}
+
+
+async def test_articles_that_stay_are_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the ids that they have."""
+    service = FakeService()
+    await do("publish_again", service, monkeypatch)
+    assert set(service.published) <= set(IDS)
+    assert len(set(service.published.values())) == len(service.published) > 1
+
+
+async def test_many_are_renewed_at_once() -> None:
+    """In one batch, and taken down one by one; that is no visitor's request."""
+    service = FakeService()
+    async with service.client() as client:
+        visitors = Visitors(client, IDS, seed=1)
+        await visitors.renew(3)
+    taken_down = [f"DELETE /v1/news/X{n}" for n in (1, 2, 3)]
+    assert service.asked == ["POST /v1/news:batch", *taken_down]
+    assert (visitors.requests, service.published) == (0, {})
+
+
+async def test_a_batch_of_which_less_was_written_ends_it() -> None:
+    """Then nothing would be merged."""
+    async with FakeService(2).client() as client:
+        with pytest.raises(BenchmarkError, match="publish_many"):
+            await Visitors(client, IDS, seed=1).renew(3)

@@ -104,8 +104,3 @@ def test_each_reader_is_measured_in_a_process_of_its_own(made: tuple[Path, Tally
     assert all(0 < figures["s"] < 60 for figures in run.values())
     assert all(20 < figures["peak_mib"] < 400 for figures in run.values())
     assert reading.summary([run])["ours_to_polars"]["median"] > 0
-
-
-def test_the_peak_is_read_from_the_status() -> None:
-    """In MiB."""
-    assert reading.peak_mib("Name:\tx\nVmPeak:\t  9 kB\nVmHWM:\t    2048 kB\n") == 2.0

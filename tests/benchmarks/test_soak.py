@@ -1,9 +1,15 @@
 """The soak benchmark judges rightly, and says what kept it from judging."""
 
 import asyncio
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
+from itertools import chain, count, cycle, repeat
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -13,11 +19,13 @@ from benchmarks.comparison import BenchmarkError
 from benchmarks.mixture import Visitors
 from benchmarks.results import read_figures
 from service.adapters.memory_store import MemoryStore
-from service.client import Unavailable
+from service.client import Client, Unavailable
 from service.errors import StoreUnavailable
+from tests.benchmarks.fake_service import FakeService
 from tests.builders import a_bundle
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
+IDS = [f"N{n}" for n in range(200)]
 
 
 def looks(*levels: float) -> list[soak.Look]:
@@ -47,12 +55,6 @@ def test_a_run_that_is_all_warm_up_has_no_figure() -> None:
     """One look is no comparison."""
     with pytest.raises(BenchmarkError, match="after a warm-up of 200"):
         soak.figures(looks(200, 300, 300), warm_up=200)
-
-
-def test_memory_is_read_from_the_status() -> None:
-    """In MiB: what is held now, and the most that ever was."""
-    status = "VmPeak:\t 9 kB\nVmHWM:\t  2048 kB\nVmRSS:\t  1536 kB\n"
-    assert soak.parse_memory(status) == {"rss_mib": 1.5, "peak_mib": 2.0}
 
 
 def test_the_catalogue_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
@@ -87,6 +89,69 @@ def test_a_run_without_a_snapshot_has_no_figure(made: str, tmp_path: Path) -> No
     (tmp_path / "snapshots" / made).mkdir(parents=True)
     with pytest.raises(BenchmarkError, match="saved no snapshot"):
         soak.saved(tmp_path / "snapshots")
+
+
+def process(monkeypatch: pytest.MonkeyPatch, levels: Iterator[float]) -> list[float]:
+    """Let a process hold these levels, each for a quarter of a second; return those seen."""
+    seen: list[float] = []
+
+    def look(_: int) -> soak.Look:
+        seen.append(next(levels))
+        return {"rss_mib": seen[-1], "peak_mib": 200.0}
+
+    clock = SimpleNamespace(monotonic=lambda: len(seen) / 4, perf_counter=time.perf_counter)
+    monkeypatch.setattr(soak, "memory_mib", look)
+    monkeypatch.setattr(soak, "time", clock)
+    monkeypatch.setattr(soak, "LOOK_S", 0)
+    return seen
+
+
+@pytest.mark.anyio
+async def test_memory_is_read_when_it_has_come_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It grows while something is under way; what comes and goes by a thousandth is rest."""
+    grows, rests = [100.0 * 1.01**n for n in range(20)], (130.0, 130.1)
+    seen = process(monkeypatch, chain(grows, cycle(rests)))
+    assert (await soak.settled(1))["rss_mib"] in rests
+    assert len(seen) == pytest.approx(len(grows) + 4 * soak.SETTLED_S, abs=3)
+
+
+@pytest.mark.anyio
+async def test_memory_that_never_rests_is_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the longest time, as it is then."""
+    seen = process(monkeypatch, (100.0 * 1.01**n for n in count()))
+    assert (await soak.settled(1))["rss_mib"] == seen[-1]
+    assert len(seen) == pytest.approx(4 * soak.LONGEST_S, abs=3)
+
+
+@pytest.mark.anyio
+async def test_a_drive_looks_renews_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each look the clicks are told anew; many articles are published at once, one time."""
+    service, events = FakeService(), list[str]()
+    transport = httpx2.MockTransport(service.answer)
+    monkeypatch.setattr(soak, "Client", partial(Client, transport=transport))
+    seen = process(monkeypatch, repeat(100.0))
+
+    def told(what: str) -> Callable[..., None]:
+        return lambda *_: events.append(f"{what} {service.asked.count('POST /v1/news:batch')}")
+
+    looks = await soak.drive(
+        "http://test",
+        1,
+        IDS,
+        requests=90,
+        every=30,
+        renewed=3,
+        between=told("between"),
+        report=told("look"),
+    )
+    renewed = [0, 1, 1, 1]
+    assert events == [f"{what} {n}" for n in renewed for what in ("look", "between")]
+    done = [look["requests"] for look in looks]
+    assert all(n <= one < n + 40 for n, one in zip((0, 30, 60, 90), done, strict=True))
+    # Each look waits until memory rests.
+    assert len(seen) > 4 * soak.SETTLED_S * len(looks)
 
 
 class Failing(Visitors):
@@ -157,9 +222,3 @@ def test_memory_that_grew_ends_with_1(tmp_path: Path, monkeypatch: pytest.Monkey
     assert ended.exit_code == 1
     figures = read_figures("soak", tmp_path)
     assert (figures["highest_mib"], figures["snapshots_saved"]) == (400, 3)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run async tests on asyncio."""
-    return "asyncio"

@@ -31,12 +31,6 @@ RANK = json.dumps({"history": ["N1"], "candidates": ["N2", "N3"]}).encode()
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio alone, as the service does."""
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(tmp_path: Path) -> AsyncIterator[FastAPI]:
     """Serve an empty catalogue."""
     a_bundle(tmp_path / "tiny", dim=16)

@@ -12,7 +12,8 @@ from contract.article import Article, Impression
 from contract.mind import read_folder
 from contract.ranking import mean_over_impressions
 from tests.evaluation_data import DATA
-from tests.serving import ROOT, Service, newsbert, serving, wait_until
+from tests.serving import ROOT, Service, newsbert, serving
+from tests.waiting import wait_until
 
 SAMPLES = ROOT / "samples" / "mind" / "dev"
 FOUR_DECIMALS = 5e-5

@@ -16,7 +16,8 @@ from tests.builders import a_catalogue
 from tests.faults.requests import ROUTES
 from tests.problem_shape import check_log
 from tests.redis_server import RedisServer
-from tests.serving import Service, degraded, ids_of, percentile, serving, wait_until
+from tests.serving import Service, degraded, ids_of, percentile, serving
+from tests.waiting import wait_until
 
 READS = 600
 QUICK_S = 0.25

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving import ROOT, Service, ids_of, serving, wait_until
+from tests.serving import ROOT, Service, ids_of, serving
+from tests.waiting import wait_until
 
 READERS, SHORTEST_HISTORY = 30, 5
 N, OF_THEIR_TOPICS = 10, 7

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.builders import a_catalogue
-from tests.serving import Service, environment, serving, wait_until
+from tests.serving import Service, environment, serving
+from tests.waiting import wait_until
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"

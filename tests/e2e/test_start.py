@@ -14,7 +14,8 @@ from service.adapters.stores import open_store
 from tests.builders import a_catalogue
 from tests.problem_shape import check_log
 from tests.redis_server import RedisServer
-from tests.serving import Service, degraded, ids_of, resident_bytes, serving, wait_until
+from tests.serving import Service, degraded, ids_of, resident_bytes, serving
+from tests.waiting import wait_until
 
 PATIENCE_S = 10.0
 OFTEN = {"snapshot_interval_s": 0.1}

@@ -5,6 +5,7 @@ taken down, put under embargo, or has expired; ranks run on; every walk ends.
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,9 +17,13 @@ import httpx
 import pytest
 
 from tests.builders import WORDS, a_title
-from tests.serving import Service, serving, wait_until
+from tests.serving import Service, serving
+from tests.waiting import wait_until
 
 WALKS, SIZE, PAGES = 30, 40, 100
+CAP = 3
+# How many of the articles tell what another one tells.
+TOLD_AGAIN = 0.4
 WITHIN_S = 10.0
 KINDS = ("recommendations", "latest", "trending", "similar", "hybrid", "dense", "bm25", "catalogue")
 # Read by all who are recommended anything; it stays as it is.
@@ -34,12 +39,14 @@ class World:
     chance: random.Random
     shown: dict[str, str] = field(default_factory=dict)  # titles by id
     hidden: set[str] = field(default_factory=set)
+    topics: dict[str, str] = field(default_factory=dict)  # by title
     published: int = 0
+    beside: int = 0  # how many articles were named in another one's `also`
 
     def publish(self, article_id: str, **fields: Any) -> None:
         """Publish an article or change it, on either process."""
-        topic = self.chance.choice(list(WORDS))
-        title = a_title(topic, self.chance.randrange(300))
+        title, topic = self._told()
+        self.topics[title] = topic
         body = {"title": title, "topic": topic, **fields}
         answer = self.service().client.put(f"/v1/news/{article_id}", json=body)
         assert answer.status_code == 200, answer.text
@@ -48,6 +55,14 @@ class World:
             self.hidden.add(article_id)
         else:
             self.shown[article_id] = title
+
+    def _told(self) -> tuple[str, str]:
+        """Return a title and its topic, now and then those of an article that is shown."""
+        if self.shown and self.chance.random() < TOLD_AGAIN:
+            title = self.chance.choice(sorted(self.shown.values()))
+            return title, self.topics[title]
+        topic = self.chance.choice(list(WORDS))
+        return a_title(topic, self.chance.randrange(300)), topic
 
     def fresh(self) -> str:
         """Return an id that no article has had."""
@@ -102,7 +117,7 @@ class Walk:
         if self.kind == "catalogue":
             return client.get("/v1/news", params={"limit": n, **more})
         if self.kind == "recommendations":
-            variety = {} if self.is_plain else {"max_per_topic": 3, "diversity": 0.4}
+            variety = {} if self.is_plain else {"max_per_topic": CAP, "diversity": 0.4}
             body = {"history": [READ], "diversity": 0.0, **variety, **asked}
             return client.post("/v1/recommendations", json=body)
         if self.kind in {"latest", "trending", "similar"}:
@@ -133,6 +148,7 @@ def test_walks_repeat_nothing_and_leave_nothing_out(world: World) -> None:
     """Thirty of them, through every list there is, page by page from either process."""
     pages = [walked(world, KINDS[number % len(KINDS)]) for number in range(WALKS)]
     assert sum(pages) > 3 * WALKS
+    assert world.beside > WALKS
 
 
 def walked(world: World, kind: str) -> int:
@@ -155,6 +171,13 @@ def walked(world: World, kind: str) -> int:
             assert {*listed, *also} <= set(due)
             ranks = [item["rank"] for item in page["items"]]
             assert ranks == list(range(shown + 1, shown + len(listed) + 1))
+        else:
+            assert listed == sorted(listed)
+            assert not (met and listed) or max(met) < listed[0]
+        if kind == "recommendations" and not walk.is_plain:
+            topics = Counter(world.topics[world.shown[one]] for one in listed)
+            assert max(topics.values(), default=0) <= CAP
+        world.beside += len(also)
         met |= {*listed, *also}
         due, shown = [one for one in due if one not in met], shown + len(listed)
         if page["next_cursor"] is None:

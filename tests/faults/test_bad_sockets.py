@@ -11,7 +11,8 @@ import pytest
 
 from service.settings import Settings
 from tests.problem_shape import MARKER, check_log
-from tests.serving import Service, resident_bytes, wait_until
+from tests.serving import Service, resident_bytes
+from tests.waiting import wait_until
 
 CAP = Settings.model_fields["max_body_bytes"].default
 POST = b"POST /v1/rank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -16,8 +16,9 @@ import pytest
 from contract.text import fingerprint
 from service.ports import Position, Store
 from tests.faults.publishing import SHARED, WRITERS, Note, publish_until_killed, read_notes
-from tests.redis_server import RedisServer, wait_until
+from tests.redis_server import RedisServer
 from tests.stores import SPACE, a_publication, a_vector, durable_store, put, scanned
+from tests.waiting import wait_until
 
 # Of the rounds, at least so many must have hit that many writers in the midst of a call.
 SHARE_IN_FLIGHT, SURELY_IN_FLIGHT = 0.8, 4

@@ -12,7 +12,7 @@ from service.adapters.frames import Reason, encode
 from service.adapters.redis_link import as_store_error
 from service.errors import SchemaUnknown, StoreFull, StoreUnavailable
 from service.ports import Store
-from tests.redis_server import RedisServer, wait_until
+from tests.redis_server import RedisServer
 from tests.stores import (
     SPACE,
     Shelf,
@@ -25,6 +25,7 @@ from tests.stores import (
     scanned,
     works,
 )
+from tests.waiting import wait_until
 
 PUBLICATION = a_publication("N1")
 ARTICLE, FRAMES = layout.article_key("N1"), layout.frames_key("N1")

@@ -10,7 +10,7 @@ import pytest
 from service.adapters import redis_layout as layout
 from service.errors import StoreUnavailable
 from service.ports import Store
-from tests.redis_server import RedisCluster, RedisSentinel, RedisServer, wait_until
+from tests.redis_server import RedisCluster, RedisSentinel, RedisServer
 from tests.stores import (
     SPACE,
     a_publication,
@@ -21,6 +21,7 @@ from tests.stores import (
     scanned,
     works,
 )
+from tests.waiting import wait_until
 
 PUBLICATION = a_publication("N1")
 SHARD = layout.shard_of("N1")

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.adapters.frames import Reason, encode
+from service.adapters.frames import CRC, HEADER, OVERHEAD, Reason, encode
 from service.adapters.sqlite_database import Database
 from service.adapters.sqlite_store import SqliteStore
 from service.errors import SchemaUnknown, StoreFull, StoreUnavailable
@@ -22,6 +23,8 @@ from tests.stores import SPACE, Shelf, a_publication, a_vector, get, put, scanne
 PUBLICATION = a_publication("N1")
 FRAME = encode(a_vector("x"), namespace=SPACE, fingerprint=PUBLICATION.fingerprint)
 WIDE = encode(a_vector("x", dim=16), namespace=SPACE, fingerprint=PUBLICATION.fingerprint)
+NUMBERS = bytes(len(FRAME) - OVERHEAD)
+ZERO = FRAME[: HEADER.size] + CRC.pack(zlib.crc32(FRAME[: HEADER.size] + NUMBERS)) + NUMBERS
 # One process that opens a new file together with others and publishes one article 20 times.
 WRITER = """
 import sys
@@ -57,6 +60,7 @@ def change(path: Path, statement: str, *values: object) -> None:
         (FRAME[:-1] + bytes([FRAME[-1] ^ 1]), "crc"),
         (b"\x00" * len(FRAME), "magic"),
         (WIDE, "dim"),
+        (ZERO, "norm"),
     ],
 )
 def test_a_damaged_vector_is_absent_and_counted(

@@ -193,15 +193,18 @@ def test_a_fill_adds_only_where_this_text_has_no_vector(store: Store) -> None:
     assert store.changes(end).ids == ()
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_vectors_that_are_not_finite_are_refused(store: Store, number: float) -> None:
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(np.nan, "finite"), (np.inf, "finite"), (-np.inf, "finite"), (0.0, "norm")],
+)
+def test_vectors_that_are_not_sound_are_refused(store: Store, number: float, reason: str) -> None:
     """Nothing of the call is written."""
     bad = np.full(8, number, dtype=np.float32)
     publication = a_publication("N2")
     end = store.position()
-    with pytest.raises(FrameError, match="finite"):
+    with pytest.raises(FrameError, match=reason):
         put(store, a_publication("N1"), type(publication)(publication.article, "0" * 32, bad))
-    with pytest.raises(FrameError, match="finite"):
+    with pytest.raises(FrameError, match=reason):
         store.fill({"N1": ("0" * 32, bad)}, namespace=SPACE)
     assert store.changes(end).ids == ()
     assert scanned(store) == {}

@@ -14,12 +14,6 @@ from tests.redis_server import RedisServer
 from tests.service.fakes import FakeClock, FakeEncoder, FlakyStore
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run async tests on asyncio, as the service does."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def fresh_logging() -> Iterator[None]:
     """Log plainly, and undo what is configured: its stderr ends with the test."""
@@ -81,3 +75,10 @@ def bundle(bundle_path: Path) -> Bundle:
 def folder(tmp_path: Path) -> Path:
     """Name a folder that does not exist yet."""
     return tmp_path / "snapshots"
+
+
+@pytest.fixture
+def blocked_folder(folder: Path) -> Path:
+    """Put a file where the folder is to be."""
+    folder.write_text("in the way")
+    return folder

@@ -144,10 +144,6 @@ class NumpyIndex:
         self.told.append(survivors)
         return NumpySearch().top(query, self.vectors, eligible, k)[0]
 
-    def to_bytes(self) -> bytes:
-        """Write the vectors."""
-        return self.vectors.tobytes()
-
 
 class NumpyIndexes:
     """Builds such indexes from `fewest` rows on; remembers what was lent to each.
@@ -169,10 +165,6 @@ class NumpyIndexes:
         self.lent.append(like)
         return NumpyIndex(vectors)
 
-    def from_bytes(self, raw: bytes) -> NumpyIndex:
-        """Read the vectors."""
-        return NumpyIndex(np.frombuffer(raw, np.float32).reshape(-1, DIM))
-
 
 class FlakyStore:
     """A memory store that does not answer while `is_down`, and counts calls by name."""
@@ -183,6 +175,15 @@ class FlakyStore:
         self.calls: list[str] = []
         # Called once, just before the next use of the method of that name.
         self.before: dict[str, Callable[[], object]] = {}
+
+    def refuse(self, name: str) -> None:
+        """Fail in each use of one method, until `before` is cleared."""
+
+        def fail() -> None:
+            self.before[name] = fail
+            raise StoreUnavailable("busy")
+
+        self.before[name] = fail
 
     def __getattr__(self, name: str) -> Any:
         """Hand a method of the store out, with the outage around it."""

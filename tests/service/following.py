@@ -12,7 +12,7 @@ import numpy as np
 from service.batching import Batcher
 from service.catalogue import Catalogue
 from service.filler import Filler
-from service.follower import Follower
+from service.follower import Follower, Pace
 from service.id_table import ABSENT
 from service.ports import Activation
 from service.saved import Saved
@@ -41,7 +41,7 @@ class Process:
         store: FlakyStore,
         encoder: FakeEncoder,
         executor: Executor,
-        poll_interval_s: float,
+        pace: Pace,
         **options: Any,
     ) -> None:
         clock, awaitable = FakeClock(), AsyncStore(store, executor)  # type: ignore[arg-type]
@@ -56,8 +56,7 @@ class Process:
             activate=partial(store.activate, model=MODEL, namespace=SPACE),
             clock=clock,
             telemetry=self.telemetry,
-            poll_interval_s=poll_interval_s,
-            popularity_interval_s=0.0,
+            pace=pace,
         )
 
     def shows(self, *ids: str) -> bool:
@@ -83,8 +82,9 @@ async def started(
     **options: Any,
 ) -> AsyncIterator[Process]:
     """Run a process's jobs for the length of a block; it may go on from what was saved."""
-    process = Process(store, encoder, executor, poll_interval_s, **options)
-    following = process.follower.run(load_saved or (lambda: saved), outage_s=outage_s)
+    pace = Pace(poll_interval_s, popularity_interval_s=0.0, outage_s=outage_s)
+    process = Process(store, encoder, executor, pace, **options)
+    following = process.follower.run(load_saved or (lambda: saved))
     jobs = [following, process.batcher.run(), process.filler.run()]
     tasks = [asyncio.create_task(job) for job in jobs]
     try:

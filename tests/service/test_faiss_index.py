@@ -1,6 +1,5 @@
-"""The index finds the true best behind any filter, leaks no masked row and refuses damage."""
+"""The index finds the true best behind any filter and leaks no masked row."""
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -10,13 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contract.article import Mask, Vectors
-from service.adapters.faiss_index import (
-    HEADER,
-    MAGIC,
-    FaissIndex,
-    FaissIndexBuilder,
-    lists_for,
-)
+from service.adapters.faiss_index import FaissIndex, FaissIndexBuilder, lists_for
 from tests.service.fakes import NumpyIndex, NumpySearch
 
 ROWS, WIDTH, READERS, K = 20_000, 32, 40, 300
@@ -163,18 +156,19 @@ def test_the_same_vectors_give_the_same_index() -> None:
     first, second = BUILDER.build(rows, None), BUILDER.build(rows.copy(), None)
     assert first is not None
     assert second is not None
-    assert first.to_bytes() == second.to_bytes()
+    assert trained(first) == trained(second)
+    assert orders(first) == orders(second)
 
 
 def test_an_index_lends_its_training_while_the_lists_stay_as_many() -> None:
     """Only the rows are coded anew, and the lender stays as it was."""
-    before, rows = index().to_bytes(), vectors(ROWS, seed=5)
+    before, rows = orders(index()), vectors(ROWS, seed=5)
     lent = BUILDER.build(rows, like=index())
     assert lent is not None
     assert trained(lent) == trained(index()) != trained(BUILDER.build(rows, like=None))
     found = lent.top(rows[17], np.ones(ROWS, bool), 10, survivors=ROWS)
     assert found[0] == 17
-    assert index().to_bytes() == before
+    assert orders(index()) == before != orders(lent)
 
 
 @pytest.mark.parametrize("like", ["another width", "other lists", "another kind"])
@@ -190,54 +184,19 @@ def test_training_that_does_not_fit_is_not_borrowed(like: str) -> None:
     assert trained(BUILDER.build(rows, lenders[like])) == trained(BUILDER.build(rows, None))
 
 
+def orders(built: FaissIndex) -> list[list[int]]:
+    """Return all rows as an index puts them in order for each of some readers."""
+    everything = np.ones(built.size, bool)
+    found = [built.top(q, everything, built.size, survivors=built.size) for q in readers()[:5]]
+    return [rows.tolist() for rows in found]
+
+
 def trained(built: FaissIndex | None) -> bytes:
     """Return what training made of an index."""
     assert built is not None
     lists = built.training(built.size, built.width)
     assert lists is not None
     return faiss.serialize_index(lists).tobytes()
-
-
-def test_what_was_written_reads_back_as_the_same_index() -> None:
-    """The answers are the same, and so are the bytes."""
-    raw = index().to_bytes()
-    read = BUILDER.from_bytes(raw)
-    assert (read.size, read.to_bytes()) == (ROWS, raw)
-    mask = a_mask("random", 0.3, np.random.default_rng(1))
-    for query in readers():
-        found = read.top(query, mask, 20, survivors=6_000)
-        assert found.tolist() == index().top(query, mask, 20, survivors=6_000).tolist()
-
-
-def test_a_flipped_bit_anywhere_is_refused() -> None:
-    """In the magic, in the hash, in each of many regions of the index and in its last byte."""
-    raw = index().to_bytes()
-    places = [*range(HEADER + 8), *np.linspace(HEADER, len(raw) - 1, 100).astype(int).tolist()]
-    for place in places:
-        damaged = bytearray(raw)
-        damaged[place] ^= 1 << place % 8
-        with pytest.raises(ValueError, match="not a sound index"):
-            BUILDER.from_bytes(bytes(damaged))
-
-
-def test_an_index_cut_short_or_grown_is_refused() -> None:
-    """As a full disk or a second writer leaves it."""
-    raw = index().to_bytes()
-    cuts = (0, 1, len(MAGIC), HEADER - 1, HEADER, HEADER + 1, len(raw) // 2, len(raw) - 1)
-    for damaged in (*(raw[:cut] for cut in cuts), raw + b"\0", raw + raw):
-        with pytest.raises(ValueError, match="not a sound index"):
-            BUILDER.from_bytes(damaged)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"no index at all", faiss.serialize_index(faiss.IndexFlatIP(4)).tobytes()],
-    ids=["nothing", "garbage", "another kind"],
-)
-def test_a_true_hash_does_not_make_an_index(content: bytes) -> None:
-    """What FAISS cannot read, or reads as something else, is refused by the same error."""
-    with pytest.raises(ValueError, match="not a sound index"):
-        BUILDER.from_bytes(MAGIC + hashlib.sha256(content).digest() + content)
 
 
 def test_readers_at_once_get_the_answers_of_readers_one_by_one() -> None:

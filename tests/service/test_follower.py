@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from service import follower
 from service.ports import Activation
 from tests.service.fakes import (
     MODEL,
@@ -186,6 +188,41 @@ async def test_popularity_is_there_when_the_process_is_ready(
     async with started(store, encoder, executor) as process:
         await until(lambda: process.follower.is_ready)
         assert popularity(process) == {"N1": 1.5}
+
+
+async def test_a_store_that_gives_no_popularity_is_followed_all_the_same(
+    process: Process, store: FlakyStore
+) -> None:
+    """Neither behind nor lost: it is said, tried seldom, and the table of before stays."""
+    store.inner.replace_popularity({"N1": 1.5})
+    await until(lambda: popularity(process) == {"N1": 1.5})
+    with capture_logs() as events:
+        store.refuse("popularity")
+        await until(lambda: bool(events))
+        publish(store, "N2")
+        await until(lambda: process.shows("N1", "N2"))
+        await asyncio.sleep(0.05)
+    assert [event["event"] for event in events] == ["popularity_not_read"]
+    assert (process.follower.is_behind, process.follower.outage) == (False, "")
+    assert popularity(process)["N1"] == 1.5
+
+
+@pytest.mark.parametrize("pause_s", [60.0, 0.0])
+async def test_without_its_popularity_a_store_is_loaded_all_the_same(
+    store: FlakyStore, encoder: FakeEncoder, executor: Executor, monkeypatch: Any, pause_s: float
+) -> None:
+    """Once, whatever is popular; that comes as soon as it can be read, after a pause."""
+    monkeypatch.setattr(follower, "RETRY_PAUSE_S", pause_s)
+    publish(store, "N1")
+    store.inner.replace_popularity({"N1": 1.5})
+    store.refuse("popularity")
+    async with started(store, encoder, executor) as process:
+        await until(lambda: process.follower.is_ready and not process.follower.is_behind)
+        assert popularity(process) == {"N1": -np.inf}
+        if not pause_s:
+            store.before.clear()
+            await until(lambda: popularity(process) == {"N1": 1.5})
+    assert store.calls.count("scan") == 1
 
 
 async def test_missing_vectors_are_filled_and_stored(

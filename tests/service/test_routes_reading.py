@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ async def client(bundle_path: Path, store_url: str) -> AsyncIterator[httpx.Async
         {"id": a.id, "title": a.title, "topic": a.topic, "source": f"desk{number % 3}"}
         for number, a in enumerate(a_catalogue(SIZE))
     ]
+    for hours, article in enumerate(articles):
+        article["published_at"] = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
     told = [{"id": one, "title": STORY, "topic": "sports", "source": "wire"} for one in "AB"]
     async with served(bundle_path, store_url, same_story=0.99999) as client:
         content = b"".join(orjson.dumps(one) + b"\n" for one in [*articles, *told])
@@ -64,6 +67,10 @@ async def test_a_score_is_explained(client: httpx.AsyncClient) -> None:
     for item in page["items"]:
         assert sum(item["reasons"]["parts"].values()) == pytest.approx(item["score"], abs=1e-4)
         assert {one["id"] for one in item["reasons"]["history"]} == set(HISTORY)
+    fresh = {item["id"]: item["reasons"]["parts"]["freshness"] for item in page["items"]}
+    newest_first = sorted(fresh.keys() - {*"AB"}, key=lambda one: int(one[1:]))
+    assert sorted(newest_first, key=lambda one: -fresh[one]) == newest_first
+    assert len({*fresh.values()}) >= len(newest_first) > 1
     unexplained = await recommended(client, **PLAIN)
     assert not any(item.get("reasons") for item in unexplained["items"])
 

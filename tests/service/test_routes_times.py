@@ -1,4 +1,4 @@
-"""Times at the edges of the calendar over HTTP: refused at the door, told where they are stored."""
+"""Times at the edges of the calendar over HTTP: refused at the door."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,10 +8,6 @@ import orjson
 import pytest
 
 from contract.bundle import Bundle
-from service.answer import Picked
-from service.columns import Facts
-from service.routes.pages import included
-from tests.builders import an_article
 from tests.service.web import served, until_shown
 
 pytestmark = pytest.mark.anyio
@@ -78,10 +74,3 @@ async def test_a_filter_of_no_year_is_refused(client: httpx.AsyncClient, time: s
         await client.post("/v1/search", json={"query": "cup", "filter": query}),
     ):
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
-
-
-@pytest.mark.parametrize("epoch_s", [-62135596801.0, 253402300800.0, float("inf"), float("nan")])
-def test_a_stored_time_that_is_none_is_not_told(epoch_s: float) -> None:
-    """A saved snapshot may hold what is refused today: the page is answered all the same."""
-    one = Picked(Facts.of(an_article(), 1), score=1.0, rank=1, published=epoch_s)
-    assert included(one, "published_at") is None

@@ -1,30 +1,31 @@
 """Snapshots on disk: all that was served, written by one process, and never half there."""
 
-import asyncio
 import errno
 import fcntl
+import os
 import resource
 import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+import tracemalloc
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from service import saved as saved_files
-from service.columns import Columns
+from service.columns import Columns, Facts
 from service.criteria import Criteria
 from service.id_table import ABSENT
 from service.lexicon import Lexicon
-from service.saved import Saved
-from service.saving import KEPT, KEY, LOCK, UNFINISHED, Keeper, Saver
+from service.saving import KEPT, KEY, LOCK, UNFINISHED, Keeper
 from service.snapshot import Snapshot
+from tests.builders import an_article
 from tests.service.fakes import (
     ACTIVATION,
     DIM,
@@ -32,7 +33,6 @@ from tests.service.fakes import (
     NumpyIndexes,
     a_catalogue_with,
     a_stored,
-    until,
 )
 from tests.service.snapshots import (
     POSITION,
@@ -40,7 +40,6 @@ from tests.service.snapshots import (
     a_keeper,
     a_state,
     a_writer,
-    is_there,
     loaded,
     write,
 )
@@ -76,6 +75,45 @@ def test_rows_are_written_a_few_at_a_time(folder: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(saved_files, "ROWS_AT_ONCE", 2)
     Keeper(folder, ACTIVATION, DIM, lexicon).save(old.saved(POSITION, 3))
     assert told(loaded(folder)[0].current) == told(old.current)
+
+
+def test_of_a_large_matrix_no_second_one_is_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are gathered and written a few at a time."""
+    count, dim = 2_048, 1_024
+    columns, facts = Columns.empty(count, dim), Facts.of(an_article(), 1)
+    for _ in range(count):
+        columns.describe(facts, b"")
+    rows, popularity = np.arange(count), np.zeros(count)
+    saved = replace(a_state(), columns=columns, rows=rows, popularity=popularity)
+    monkeypatch.setattr(saved_files, "ROWS_AT_ONCE", 64)
+    tracemalloc.start()
+    try:
+        assert a_writer(folder).save(saved)
+        assert tracemalloc.get_traced_memory()[1] < columns.vectors.nbytes / 2
+    finally:
+        tracemalloc.stop()
+
+
+def test_files_are_durable_before_they_have_their_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file and the directory are synced, then renamed, then the parent; a key likewise."""
+    events, rename, keeper = list[str](), os.rename, a_writer(folder)
+
+    def note_name(descriptor: int) -> None:
+        events.append(Path(f"/proc/self/fd/{descriptor}").readlink().name.partition(".")[0])
+
+    monkeypatch.setattr(os, "fsync", note_name)
+    monkeypatch.setattr(os, "rename", lambda a, b: (events.append("rename"), rename(a, b)))
+    keeper.save(a_state())
+    files = {path.name.partition(".")[0] for path in (folder / "1").iterdir()}
+    assert sorted(events[: len(files)]) == sorted(files)
+    assert events[len(files) - 1 :] == ["manifest", UNFINISHED, "rename", folder.name]
+    events.clear()
+    keeper.keep_key(b"k" * 32)
+    assert events == [KEY, "rename", folder.name]
 
 
 def test_a_restored_catalogue_goes_on_as_any_other(folder: Path) -> None:
@@ -246,37 +284,6 @@ def test_a_key_for_which_there_is_no_room_leaves_nothing(folder: Path) -> None:
     assert names(folder) == []
 
 
-@pytest.mark.anyio
-async def test_the_saver_saves_at_once_and_then_what_has_changed(
-    folder: Path, executor: Executor
-) -> None:
-    """Nothing while there is nothing to take; no second time what is there."""
-    states: list[Saved | None] = [None]
-    with saving(folder, lambda: states[-1], executor):
-        await asyncio.sleep(0.05)
-        assert not is_there(folder)
-        states.append(a_state(("birth", "1")))
-        await until(lambda: is_there(folder, 1))
-        await asyncio.sleep(0.05)
-        assert not is_there(folder, 2)
-        states.append(a_state(("birth", "2")))
-        await until(lambda: is_there(folder, 2))
-
-
-@pytest.mark.anyio
-async def test_a_folder_that_cannot_be_written_stops_nothing(
-    blocked_folder: Path, executor: Executor
-) -> None:
-    """The saver says so and tries again, and saves as soon as it can."""
-    folder, free = blocked_folder, blocked_folder.unlink
-    with capture_logs() as events, saving(folder, a_state, executor):
-        await until(lambda: len(events) > 1)
-        assert {event["event"] for event in events} == {"snapshot_not_saved"}
-        assert str(folder) not in str(events)
-        free()
-        await until(lambda: is_there(folder, 1))
-
-
 def descriptors() -> int:
     """Count the files that this process has open."""
     return len([*Path("/proc/self/fd").iterdir()])
@@ -285,32 +292,6 @@ def descriptors() -> int:
 def names(folder: Path) -> list[str]:
     """Return what a folder holds."""
     return sorted(path.name for path in folder.iterdir())
-
-
-@pytest.mark.anyio
-async def test_no_error_ends_the_saver(folder: Path, executor: Executor) -> None:
-    """Neither while the state is taken nor while it is written: it is said, and tried again."""
-    unfit = replace(a_state(), popularity=None)  # type: ignore[arg-type]
-
-    def lack() -> Saved:
-        raise MemoryError
-
-    states = [a_state, lambda: unfit, lack]
-
-    def take() -> Saved:
-        return states.pop()() if len(states) > 1 else a_state()
-
-    with capture_logs() as events, saving(folder, take, executor):
-        await until(lambda: is_there(folder, 1))
-    told = [e["error"].partition(":")[0] for e in events if e["event"] == "snapshot_not_saved"]
-    assert told == ["MemoryError", "TypeError"]
-
-
-@pytest.fixture
-def blocked_folder(folder: Path) -> Path:
-    """Put a file where the folder is to be."""
-    folder.write_text("in the way")
-    return folder
 
 
 def told(snapshot: Snapshot) -> dict[str, tuple[object, ...]]:
@@ -333,15 +314,3 @@ def no_file_above(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextmanager
-def saving(folder: Path, take: Callable[[], Saved | None], executor: Executor) -> Iterator[None]:
-    """Run a saver for the length of a block."""
-    saver = Saver(a_writer(folder), take, executor, interval_s=0.01)
-    task = asyncio.get_running_loop().create_task(saver.run())
-    try:
-        yield
-        assert not task.done()
-    finally:
-        task.cancel()

@@ -114,7 +114,7 @@ def one_negative(raw: bytes) -> bytes:
         ("vectors", lambda raw: raw[:-4]),
         (MANIFEST, lambda raw: raw.replace(b'"rows":3', b'"rows":4')),
         (MANIFEST, lambda raw: raw.replace(b'"rows":3', b'"rows":9000000000000000')),
-        (MANIFEST, lambda raw: raw.replace(b'"format":1', b'"format":2')),
+        (MANIFEST, lambda raw: raw.replace(b'"format":2', b'"format":1')),
         (MANIFEST, lambda raw: raw.replace(b'"revision":0', b'"revision":-1')),
         (MANIFEST, lambda raw: raw.replace(b"vectors", b"victors")),
         (MANIFEST, lambda _: b"[]"),

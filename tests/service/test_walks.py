@@ -4,6 +4,7 @@ No article comes twice and none is passed over but what was taken down, embargoe
 its turn came; ranks run on, and every walk ends.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -104,6 +105,7 @@ class Walk:
     page: Callable[[int, Position | None], Answer]
     whole: Callable[[], Answer]
     is_plain: bool  # pages in the very order of the whole
+    per_topic: int | None = None
 
 
 def a_walk_through_a_list(world: World, retrieved: int) -> Walk:
@@ -161,24 +163,25 @@ def a_walk_through_recommendations(world: World, retrieved: int) -> Walk:
         page=lambda n, position: recommender.recommend(replace(query, n=n, position=position)),
         whole=lambda: recommender.recommend(replace(plain, n=retrieved)),
         is_plain=query is plain,
+        per_topic=query.per_topic,
     )
 
 
 class Steps:
     """What a walk must keep to, page by page, as written down by somebody else."""
 
-    def __init__(self, world: World, whole: Sequence[str], *, is_plain: bool) -> None:
-        self._world = world
+    def __init__(self, world: World, whole: Sequence[str], walk: Walk) -> None:
+        self._world, self._walk = world, walk
         self._due = list(whole)
-        self._is_plain = is_plain
         self._shown = 0
+        self.beside = 0  # how many articles were named in another one's `also`
 
     def take(self, answer: Answer, n: int) -> None:
         """Check a page against what is due, and cross it off."""
         self._due = [i for i in self._due if self._world.is_shown(i)]
         listed = [one.facts.id for one in answer.articles]
         also = [i for one in answer.articles for i in one.also]
-        if self._is_plain:
+        if self._walk.is_plain:
             assert listed == self._due[:n]
         assert len(set(listed + also)) == len(listed + also)
         assert set(listed + also) <= set(self._due)
@@ -186,17 +189,23 @@ class Steps:
             range(self._shown + 1, self._shown + len(listed) + 1)
         )
         assert len(listed) <= n
+        topics = Counter(one.facts.topic for one in answer.articles)
+        assert max(topics.values(), default=0) <= (self._walk.per_topic or n)
         assert (answer.empty is None) == bool(listed)
         assert listed or not self._due
         for one in answer.articles:
             assert one.facts.version == self._world.stored[one.facts.id].version
         self._due = [i for i in self._due if i not in {*listed, *also}]
         self._shown += len(listed)
+        self.beside += len(also)
         assert (sorted(answer.left), answer.shown) == (sorted(self._due), self._shown)
 
 
-def walked(seed: int) -> int:
-    """Walk to the end of one request, on one process or another; return the number of pages."""
+def walked(seed: int) -> tuple[int, int]:
+    """Walk to the end of one request, on one process or another.
+
+    Return how many pages there were, and how many articles were met beside another one.
+    """
     random = np.random.default_rng(seed)
     world = World(random, size=int(random.integers(10, 50)))
     retrieved = int(random.choice([15, 300]))
@@ -208,22 +217,22 @@ def walked(seed: int) -> int:
         whole = [one.facts.id for one in walk.whole().articles]
     except ArticleUnknown:
         assert not world.is_shown("N0")
-        return 0
-    steps, position, at_first = Steps(world, whole, is_plain=walk.is_plain), None, world.clock.now
+        return 0, 0
+    steps, position, at_first = Steps(world, whole, walk), None, world.clock.now
     for page in range(PAGES):
         n = int(random.integers(1, 10))
         try:
             answer = walk.page(n, position)
         except ArticleUnknown:
             assert not world.is_shown("N0")
-            return page
+            return page, steps.beside
         assert answer.at == at_first
         steps.take(answer, n)
         left = Position(walk.kind, request, answer.at, answer.shown, answer.left)
         token = pagers[page % 2].issue(left)
         if token is None:
             assert not answer.left
-            return page + 1
+            return page + 1, steps.beside
         world.go_on()
         position = pagers[1 - page % 2].read(token, walk.kind, request)
     raise AssertionError("the walk does not end")
@@ -232,5 +241,7 @@ def walked(seed: int) -> int:
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_a_walk_repeats_nothing_and_leaves_nothing_out(chunk: int) -> None:
     """A thousand of them in all, each of its own seed, most of them several pages long."""
-    pages = [walked(seed) for seed in range(chunk, WALKS, CHUNKS)]
+    pages, beside = zip(*(walked(seed) for seed in range(chunk, WALKS, CHUNKS)), strict=True)
     assert sum(pages) > 3 * len(pages)
+    # An even chunk is of recommendations alone, an odd one of lists.
+    assert sum(beside) > len(pages) / 4

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
 from service.adapters.bm25_words import Bm25Builder, Bm25Words
 from service.catalogue import Catalogue
@@ -172,6 +173,33 @@ async def test_after_a_reload_there_is_no_rest(executor: Executor) -> None:
         await until(lambda: case.rebuilt == [4, 3])
 
 
+@pytest.mark.parametrize("error", [MemoryError, ValueError])
+async def test_a_rebuild_that_fails_is_tried_again(
+    executor: Executor, error: type[Exception]
+) -> None:
+    """Whatever the error, and until then all is found as in any long tail."""
+    case = Case(executor, *titles(1, 2))
+    case.builder.meanwhile = failing(error)
+    with capture_logs() as events:
+        async with case.running():
+            await until(lambda: len(events) > 1)
+            assert case.found("own2") == ["N2"]
+            case.builder.meanwhile = lambda: None
+            await until(lambda: case.rebuilt == [2])
+    assert {(e["event"], e["error"]) for e in events} == {("words_not_rebuilt", error.__name__)}
+
+
+async def test_after_a_rebuild_that_fails_there_is_a_rest(executor: Executor) -> None:
+    """Also where there would be none: what needs too much memory is not begun every second."""
+    case = Case(executor, *titles(*range(9)), rest_s=60.0, tail_rows=2)
+    case.builder.meanwhile = failing(MemoryError)
+    with capture_logs() as events:
+        async with case.running():
+            await until(lambda: bool(events))
+            await asyncio.sleep(0.1)
+    assert len(events) == 1
+
+
 @pytest.mark.parametrize("cause", ["no index yet", "a merge"])
 async def test_what_takes_long_is_done_in_a_thread(executor: Executor, cause: str) -> None:
     """The event loop answers others meanwhile; what is at hand is looked up at once."""
@@ -244,3 +272,12 @@ async def test_a_snapshot_that_is_older_than_the_index_is_scored(executor: Execu
     async with case.running():
         await until(lambda: case.rebuilt == [3])
     assert len(case.words.scores(older, "common")) == older.count == 2
+
+
+def failing(error: type[Exception]) -> Callable[[], None]:
+    """Return what raises an error."""
+
+    def fail() -> None:
+        raise error
+
+    return fail
