@@ -27,6 +27,11 @@ COMMANDS = {
     ),
     "serve": ("service.commands", "service", "Answer recommendation requests over HTTP."),
     "refresh": ("service.commands", "service", "Encode a file of articles into the store."),
+    "feedback": (
+        "service.feedback_commands",
+        "service",
+        "Turn what readers were shown and clicked into a MIND folder.",
+    ),
 }
 # Options of `evaluate` without a value: what follows them may be what is measured.
 EVALUATE_FLAGS = ("--all-texts", "--json")

@@ -215,14 +215,15 @@ def filled(store: Store, bundle: Bundle, size: int, now: datetime) -> list[str]:
             for row, article in zip(rows, articles, strict=True)
         ]
         store.publish(publications, namespace=bundle.namespace, now=now.timestamp())
-    clicked(store, ids, random)
+    clicked(store, ids, random, now)
     return ids
 
 
-def clicked(store: Store, ids: Sequence[str], random: np.random.Generator) -> None:
+def clicked(store: Store, ids: Sequence[str], random: np.random.Generator, now: datetime) -> None:
     """Replace what is popular, as a job that counts clicks does."""
     picked = random.choice(len(ids), min(CLICKED, len(ids)), replace=False)
-    store.replace_popularity({ids[row]: float(random.exponential()) for row in picked})
+    weights = {ids[row]: float(random.exponential()) for row in picked}
+    store.replace_popularity(weights, at=now.timestamp())
 
 
 async def _visit(visitors: Visitors, target: int) -> None:

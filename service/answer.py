@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.columns import Columns, Facts
+from service.exploration import Drawn
 from service.ports import Activation
 
 
@@ -28,6 +29,7 @@ class Strategy(StrEnum):
 class Degraded(StrEnum):
     """Why an answer is less than what was asked."""
 
+    HISTORY = "history"
     HISTORY_UNKNOWN = "history_unknown"
     STALE = "stale"
     ENCODER = "encoder"
@@ -48,7 +50,8 @@ class Empty(StrEnum):
 class Picked(NamedTuple):
     """One article of an answer; `also` lists the ids that tell the same story, best first.
 
-    `published` is in epoch seconds, None where the article states no time.
+    `published` is in epoch seconds, None where the article states no time; `drawn` says how it was
+    chosen where its slot was explored.
     """
 
     facts: Facts
@@ -57,6 +60,7 @@ class Picked(NamedTuple):
     published: float | None = None
     also: tuple[str, ...] = ()
     reasons: Mapping[str, object] | None = None
+    drawn: Drawn | None = None
 
     @classmethod
     def of(
@@ -68,10 +72,11 @@ class Picked(NamedTuple):
         rank: int,
         also: tuple[str, ...] = (),
         reasons: Mapping[str, object] | None = None,
+        drawn: Drawn | None = None,
     ) -> "Picked":
         """Pick the article of a row."""
         published = None if columns.time_unknown[row] else float(columns.published[row])
-        return cls(columns.facts[row], score, rank, published, also, reasons)
+        return cls(columns.facts[row], score, rank, published, also, reasons, drawn)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import faiss
+import numpy as np
 import structlog
 from fastapi import FastAPI
 
@@ -25,21 +26,27 @@ from service.adapters.faiss_search import FaissSearch
 from service.adapters.stores import open_store, place_of
 from service.batching import Batcher
 from service.catalogue import Catalogue
+from service.decay import Decay
 from service.diversify import Variety
+from service.exploration import Explorer
+from service.feedback import Feedback
 from service.filler import Filler
 from service.finding import Finder
 from service.follower import Follower, Pace
 from service.gate import Gate
+from service.histories import Histories
 from service.inventory import Inventory
 from service.lexicon import Lexicon
 from service.lists import Lists
 from service.memory import TidyExecutor
 from service.paging import Pager, SharedKey
+from service.popularity import PopularityReader
 from service.ports import Activation, Store
+from service.pseudonyms import Pseudonyms
 from service.publish import Publisher
 from service.recommend import Limits, Recommender
 from service.retrieval import Retrieval
-from service.routes import finding, lists, operating, publishing, reading, texts
+from service.routes import feedback, finding, lists, operating, publishing, reading, texts, users
 from service.routes.lane import Lane
 from service.running import Running
 from service.saving import Keeper, Saver
@@ -51,7 +58,7 @@ from service.telemetry import Telemetry, configure_logging
 from service.texts import Texts
 from service.words import Words
 
-STORE_THREADS = 4
+STORE_THREADS, READER_THREADS = 4, 2
 
 log = structlog.get_logger()
 
@@ -82,6 +89,8 @@ def create_app(settings: Settings | None = None, *, lane: bool = True) -> FastAP
         texts.router,
         publishing.router,
         publishing.batch_router,
+        feedback.router,
+        users.router,
         operating.router,
     ):
         app.include_router(router)
@@ -114,6 +123,9 @@ def _lifespan(
                 ThreadPoolExecutor(STORE_THREADS, "store"),
                 # Its own: writers that wait for the store hold up nobody else's writes.
                 ThreadPoolExecutor(1, "follower"),
+                # Their own too: those who are answered wait for a history, and only for a moment.
+                ThreadPoolExecutor(READER_THREADS, "histories"),
+                ThreadPoolExecutor(1, "feedback"),
                 ThreadPoolExecutor(settings.threads, "encoder"),
             )
             threads = _Threads(*map(stack.enter_context, pools))
@@ -133,6 +145,8 @@ class _Threads:
     background: Executor
     store: Executor
     follower: Executor
+    histories: Executor
+    feedback: Executor
     encoder: Executor
 
 
@@ -153,15 +167,10 @@ def _compose(
     classifier = Batcher(encoder.topic_logits, threads.encoder, workers=settings.threads)
     articles = AsyncStore(store, threads.store)
     filler = Filler(articles, catalogue, batcher, bundle.text, time.time)
-    key = _key(store, keeper)
-    follower = Follower(
-        AsyncStore(store, threads.follower),
-        catalogue,
-        filler,
-        activate=partial(_at_load, store, key, bundle),
-        telemetry=telemetry,
-        **_pace(settings),
-    )
+    key, readers_key = _key(store, keeper), _readers_key(settings, store)
+    activate = partial(_at_load, store, (key, readers_key), bundle)
+    followed = AsyncStore(store, threads.follower)
+    follower = Follower(followed, catalogue, filler, activate, telemetry, **_pace(settings))
     current, retrieval = (lambda: catalogue.current), Retrieval(FaissSearch(), settings.retrieval)
     return Running(
         settings=settings,
@@ -175,6 +184,8 @@ def _compose(
         pager=Pager(key, time.time, ttl_s=settings.page_ttl_s),
         publisher=Publisher(articles, batcher, bundle.text, bundle.namespace, time.time),
         follower=follower,
+        **_readers(settings, telemetry, store, threads, readers_key, bundle, follower),
+        explorer=Explorer(key, np.random.default_rng()),
         telemetry=telemetry,
         clock=time.time,
         jobs=_started(
@@ -253,9 +264,55 @@ def _saving(
     return {"saver": saver.run()}
 
 
-def _at_load(store: Store, key: SharedKey, bundle: Bundle) -> Activation:
-    # In the follower's thread, whenever it loads: no request waits for the key of cursors.
-    key.load()
+def _readers_key(settings: Settings, store: Store) -> SharedKey:
+    text = settings.reader_key.get_secret_value()
+    if not text:
+        return SharedKey(partial(store.secret, "reader"))
+    given = hashlib.sha256(text.encode()).digest()
+    return SharedKey(lambda: given, known=given)
+
+
+def _readers(
+    settings: Settings,
+    telemetry: Telemetry,
+    store: Store,
+    threads: _Threads,
+    key: SharedKey,
+    bundle: Bundle,
+    follower: Follower,
+) -> dict[str, Any]:
+    """Return what takes readers' events, and what reads their histories."""
+    pseudonyms, ttl_s = Pseudonyms(key), settings.reader_ttl_h * 3_600
+    return {
+        "feedback": Feedback(
+            AsyncStore(store, threads.feedback),
+            pseudonyms,
+            _decay(settings),
+            time.time,
+            telemetry,
+            ttl_s=ttl_s,
+        ),
+        "histories": Histories(
+            AsyncStore(store, threads.histories),
+            pseudonyms,
+            time.time,
+            telemetry,
+            lambda: bool(follower.outage),
+            ttl_s=ttl_s,
+            most=bundle.text.history,
+            timeout_s=settings.history_timeout_s,
+        ),
+    }
+
+
+def _decay(settings: Settings) -> Decay:
+    return Decay(settings.popularity_half_life_h * 3_600)
+
+
+def _at_load(store: Store, keys: Sequence[SharedKey], bundle: Bundle) -> Activation:
+    # In the follower's thread, whenever it loads: no request waits for a key.
+    for key in keys:
+        key.load()
     return store.activate(model=bundle.model, namespace=bundle.namespace)
 
 
@@ -268,7 +325,7 @@ def _common(settings: Settings) -> dict[str, Any]:
 def _pace(settings: Settings) -> dict[str, Any]:
     """Return how the store is followed."""
     pace = Pace(settings.poll_interval_s, settings.popularity_interval_s)
-    return {"clock": time.time, "pace": pace}
+    return {"clock": time.time, "popularity": PopularityReader(_decay(settings)), "pace": pace}
 
 
 def _limits(settings: Settings, bundle: Bundle) -> Limits:

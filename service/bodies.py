@@ -1,7 +1,7 @@
 """Read request bodies safely: media type and size first, then bytes, then JSON."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar
 
 import orjson
@@ -46,11 +46,8 @@ class BodyRequest(Request):
         return self._json
 
     def _refuse_unread(self) -> None:
-        # As they came: the framework decodes all of them anew for each that is asked for. Of two
-        # with one name the first counts.
-        headers = dict(reversed(self.scope["headers"]))
-        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if media_type.decode("latin-1") not in self.media_types:
+        headers = _headers(self)
+        if _media_type(headers) not in self.media_types:
             raise MediaTypeUnsupported(f"send {' or '.join(sorted(self.media_types))}")
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise MediaTypeUnsupported("send the body without a content encoding")
@@ -83,6 +80,23 @@ class BatchRequest(BodyRequest):
         return int(self.app.state.settings.max_batch_bytes)
 
 
+class EitherRequest(BodyRequest):
+    """A request with one JSON value, or with a body of many lines and the limits of a batch."""
+
+    media_types: ClassVar[frozenset[str]] = JSON | NDJSON
+
+    @property
+    def has_lines(self) -> bool:
+        """Say whether the body is one of lines."""
+        return _media_type(_headers(self)) in NDJSON
+
+    @property
+    def cap(self) -> int:
+        """Return the largest body of its kind, in bytes."""
+        settings = self.app.state.settings
+        return int(settings.max_batch_bytes if self.has_lines else settings.max_body_bytes)
+
+
 class JsonRoute(APIRoute):
     """A route whose body, where it has one, is one JSON value."""
 
@@ -112,6 +126,32 @@ class BatchRoute(APIRoute):
             return await handle(safe)
 
         return with_lines
+
+
+class EitherRoute(APIRoute):
+    """A route whose body is JSON or NDJSON, which it parses itself."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Read the body with the limits of its kind."""
+        handle = super().get_route_handler()
+
+        async def with_either(request: Request) -> Response:
+            safe = EitherRequest(request.scope, request.receive)
+            await safe.body()
+            return await handle(safe)
+
+        return with_either
+
+
+def _headers(request: Request) -> Mapping[bytes, bytes]:
+    # As they came: the framework decodes all of them anew for each that is asked for. Of two
+    # with one name the first counts.
+    return dict(reversed(request.scope["headers"]))
+
+
+def _media_type(headers: Mapping[bytes, bytes]) -> str:
+    told = headers.get(b"content-type", b"").partition(b";")[0]
+    return told.strip().lower().decode("latin-1")
 
 
 def parse(raw: bytes) -> object:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from contract.article import Article, Vectors
 from service.columns import Columns, Facts, Times
 from service.id_table import ABSENT, IdTable
+from service.popularity import PopularityUpdate
 from service.ports import Activation, IndexBuilder, Position, StoredArticle, VectorIndex
 from service.saved import Saved
 from service.snapshot import Snapshot
@@ -62,7 +63,7 @@ class Catalogue:
         self._versions: dict[str, int] = {}
         # Articles that wait for a vector, each with its version.
         self._lacking: dict[str, int] = {}
-        self._weights: Mapping[str, float] = {}
+        self._weights: dict[str, float] = {}
         self._writing, self._is_building = threading.Lock(), False
         self.current = _empty(activation, dim)
 
@@ -83,7 +84,7 @@ class Catalogue:
                 lacking=dict(self._lacking),
                 columns=snapshot.columns,
                 rows=np.flatnonzero(snapshot.is_current),
-                popularity=snapshot.popularity,
+                popularity=snapshot.popularity - snapshot.cooling,
             )
 
     def restore(self, saved: Saved) -> None:
@@ -96,7 +97,7 @@ class Catalogue:
             self._weights = {i: weight for i, weight in known.items() if weight > -np.inf}
             self._lacking = dict(saved.lacking)
             self._versions = {facts.id: facts.version for facts in columns.facts} | self._lacking
-            self.current = replace(self._over(columns), activation=saved.activation)
+            self.current = replace(self._over(columns), activation=saved.activation, cooling=0.0)
         self._index()
 
     def lacking(self) -> list[str]:
@@ -125,13 +126,17 @@ class Catalogue:
         self._index()
         return taken
 
-    def set_popularity(self, weights: Mapping[str, float]) -> None:
-        """Replace the articles' popularity: log-weights by id."""
+    def set_popularity(self, update: PopularityUpdate) -> None:
+        """Replace the articles' popularity, or that of those whose popularity changed."""
         with self._writing:
-            self._weights = weights
             snapshot = self.current
-            facts = snapshot.columns.facts[: snapshot.count]
-            self.current = replace(snapshot, popularity=self._popularity(facts))
+            if update.is_whole:
+                self._weights = dict(update.weights)
+                popularity = self._popularity(snapshot.columns.facts[: snapshot.count])
+            else:
+                self._weights.update(update.weights)
+                popularity = _changed(snapshot, update.weights)
+            self.current = replace(snapshot, popularity=popularity, cooling=update.cooling)
 
     def set_activation(self, activation: Activation) -> None:
         """Note the activation under which the same namespace is now served."""
@@ -225,6 +230,7 @@ class Catalogue:
             base=IdTable(columns.ids[:count].tolist()),
             recent={},
             popularity=self._popularity(columns.facts),
+            cooling=self.current.cooling,
         )
 
     def _popularity(self, facts: Sequence[Facts]) -> NDArray[np.float64]:
@@ -277,6 +283,13 @@ class Catalogue:
             if index is not None:
                 self._last_index = index
                 self.current = replace(self.current, index=index)
+
+
+def _changed(snapshot: Snapshot, weights: Mapping[str, float]) -> NDArray[np.float64]:
+    rows = snapshot.look_up(list(weights))
+    is_known, popularity = rows != ABSENT, snapshot.popularity.copy()
+    popularity[rows[is_known]] = np.fromiter(weights.values(), float, len(weights))[is_known]
+    return popularity
 
 
 def _newest_of_each(changed: Iterable[StoredArticle]) -> list[StoredArticle]:

@@ -36,7 +36,8 @@ def _default(name: str) -> object:
     return Settings.model_fields[name].default
 
 
-def _setting(name: str, flag: str, kind: "click.ParamType[object] | type") -> Callable[[F], F]:
+def setting(name: str, flag: str, kind: "click.ParamType[object] | type") -> Callable[[F], F]:
+    """Declare an option that is a setting of the service, with its variable and its default."""
     return click.option(
         flag,
         name,
@@ -49,12 +50,12 @@ def _setting(name: str, flag: str, kind: "click.ParamType[object] | type") -> Ca
     )
 
 
-bundle_option = _setting("bundle", "--bundle", DIRECTORY)
-store_option = _setting("store", "--store", str)
+bundle_option = setting("bundle", "--bundle", DIRECTORY)
+store_option = setting("store", "--store", str)
 
 
 @contextmanager
-def _failing_in_one_line() -> Iterator[None]:
+def failing_in_one_line() -> Iterator[None]:
     """Turn the errors that a job may meet into one line on stderr and exit code 1."""
     try:
         yield
@@ -66,10 +67,10 @@ def _failing_in_one_line() -> Iterator[None]:
 @click.command()
 @bundle_option
 @store_option
-@_setting("host", "--host", str)
-@_setting("port", "--port", int)
-@_setting("workers", "--workers", int)
-@_setting("threads", "--threads", int)
+@setting("host", "--host", str)
+@setting("port", "--port", int)
+@setting("workers", "--workers", int)
+@setting("threads", "--threads", int)
 def serve(**flags: object) -> None:
     """Answer recommendation requests over HTTP.
 
@@ -79,7 +80,7 @@ def serve(**flags: object) -> None:
 
     from service.adapters.stores import open_store
 
-    with _failing_in_one_line():
+    with failing_in_one_line():
         settings = _settings(flags)
         # Worker processes are spawned: the environment is how they learn the flags.
         os.environ.update(settings.as_environment())
@@ -120,7 +121,7 @@ def _settings(flags: dict[str, object]) -> Settings:
     show_envvar=True,
     help="MIND behaviors.tsv whose clicks become the articles' popularity.",
 )
-@_setting("threads", "--threads", int)
+@setting("threads", "--threads", int)
 def refresh(file: Path, bundle: Path, store: str, behaviors: Path | None, threads: int) -> None:
     """Encode a FILE of articles (news.tsv, .jsonl, .parquet) into the store.
 
@@ -130,7 +131,7 @@ def refresh(file: Path, bundle: Path, store: str, behaviors: Path | None, thread
     """
     from service.adapters.stores import open_store
 
-    with _failing_in_one_line():
+    with failing_in_one_line():
         articles = read_articles(file, datetime.now(UTC))
         opened, encoder = verified_encoder(bundle, threads=threads)
         target = open_store(store)
@@ -138,7 +139,8 @@ def refresh(file: Path, bundle: Path, store: str, behaviors: Path | None, thread
             refresher = Refresher(target, encoder, opened.text, opened.namespace, time.time)
             _run(refresher, articles)
             if behaviors is not None:
-                target.replace_popularity(popularity(iter_behaviors(behaviors)))
+                weights = popularity(iter_behaviors(behaviors))
+                target.replace_popularity(weights, at=time.time())
         finally:
             target.close()
 
@@ -165,14 +167,14 @@ def _run(refresher: Refresher, articles: list[Article]) -> None:
 @click.command(help=HELP, epilog=EXAMPLE)
 @click.argument("what", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @evaluate_options
-@_setting("threads", "--threads", int)
+@setting("threads", "--threads", int)
 def evaluate(what: Path, threads: int, **options: Any) -> None:  # noqa: ANN401  (click has typed them)
     """Measure a bundle."""
     request = Request(**options)
     request.check()
     if request.model != "student":
         raise click.UsageError("--model teacher: a bundle holds a student alone")
-    with _failing_in_one_line():
+    with failing_in_one_line():
         bundle, encoder = verified_encoder(what, threads=threads)
         predictor = model_predictor(encoder, encoder.click_model, bundle.text, bundle.topics)
         answer(request, predictor, name="student", line=what.resolve().name)

@@ -4,17 +4,19 @@ Greedy by maximal marginal relevance (Carbonell and Goldstein, 1998), over rows 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from math import ceil, inf
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.article import Vectors
+from contract.article import Mask, Vectors
 from service.columns import Codes, Columns
+from service.exploration import Draw, Drawn
 from service.snapshot import Snapshot
 
 Places: TypeAlias = NDArray[np.intp]
@@ -101,11 +103,15 @@ def _codes(codes: Codes, rows: NDArray[np.intp], places: Places) -> NDArray[np.i
 
 
 class Chosen(NamedTuple):
-    """A chosen row, the rows that tell its story, best first, and what it lost to others."""
+    """A chosen row, the rows that tell its story, best first, and what it lost to others.
+
+    `drawn` says how it was chosen where its slot was explored.
+    """
 
     place: int
     also: tuple[int, ...] = ()
     penalty: float = 0.0
+    drawn: Drawn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +122,27 @@ class Choice:
     left: Places
 
 
-def choose(offer: Offer, n: int, variety: Variety) -> Choice:
-    """Choose up to n rows, best first; fewer when stories and full topics leave no more."""
+def tells_any(columns: Columns, rows: Places, others: Places, stories: Variety) -> Mask:
+    """Say which of some rows tell one story with any of the others: (rows,)."""
+    vectors = columns.vectors
+    cosines = vectors.take(rows, axis=0) @ vectors.take(others, axis=0).T  # (rows, others)
+    places, beside = np.nonzero(cosines >= stories.same_story - ROUNDING)
+    apart_s = np.abs(_published(columns, rows, places) - _published(columns, others, beside))
+    mask = np.zeros(len(rows), bool)
+    # Where a time is not known the distance is NaN, and no reason against one story.
+    mask[places[~(apart_s > stories.window_s)]] = True
+    return mask
+
+
+def choose(offer: Offer, n: int, variety: Variety, draw: Draw | None = None) -> Choice:
+    """Choose up to n rows, best first; fewer when stories and full topics leave no more.
+
+    `draw` chooses for each slot, from the best place and all that are open, which to take.
+    """
     shelf = (_Weighed if variety.penalty else _Shelf)(offer, n, variety)
     chosen: list[Chosen] = []
     while len(chosen) < n and (place := shelf.best()) is not None:
-        chosen.append(shelf.take(place))
+        chosen.append(shelf.take(place) if draw is None else shelf.explore(place, draw))
     return Choice(chosen, offer.order[shelf.left.take(offer.order)])
 
 
@@ -165,7 +186,7 @@ class _Shelf:
         size = len(offer.order)
         self._offer, self._window_s = offer, variety.window_s
         self._same_story = variety.same_story - ROUNDING
-        self._turns = iter(offer.order)
+        self._turns: Iterator[Any] = iter(offer.order)
         # Minus infinity: chosen, told by another, or of a full topic or source.
         self._worth = np.zeros(size)
         self.left = np.ones(size, bool)  # neither chosen nor told by another
@@ -197,6 +218,13 @@ class _Shelf:
             if code >= 0 and counts[code] == most:
                 self._worth[codes == code] = -inf
         return Chosen(place, also, lost)
+
+    def explore(self, best: int, draw: Draw) -> Chosen:
+        """Choose the row that is drawn; the best one stays open where that is another."""
+        drawn = draw(best, np.flatnonzero(self._worth > -inf))
+        if not drawn.is_best:
+            self._turns = chain([best], self._turns)
+        return self.take(drawn.place)._replace(drawn=drawn)
 
     def _told_with(self, place: int) -> tuple[int, ...]:
         if place in self._cosines.turns:

@@ -6,10 +6,13 @@ ServiceError
 │   ├── StoreFull            the store refuses writes for want of space           507
 │   └── SchemaUnknown        the store was written by another format version      refuses to start
 ├── FrameError               a stored vector is damaged (adapters/frames.py); stays in the store
+├── RecordDamaged            a stored record of a reader is damaged (readers.py); passed over
+├── TokenRefused             propensities of feedback are forged (exploration.py); none are exported
 ├── Overloaded               the request was shed before any work was done        503
 ├── DeadlineExceeded         the request's time ran out                           503
 ├── NotReady                 no verified model or snapshot yet                    503
 ├── ArticleUnknown           no article of that id, or it was taken down          404
+├── ReaderUnknown            nothing is kept of a reader of that id                404
 ├── ModelUnknown             the request names a model that does not serve here   404
 ├── CursorRefused            the cursor is damaged, too old or of another request 422
 ├── Unanswerable             the request is well formed and asks for what is not  422
@@ -53,6 +56,10 @@ class NotReady(ServiceError):
 
 class ArticleUnknown(ServiceError):
     """No article of that id exists, or it was taken down."""
+
+
+class ReaderUnknown(ServiceError):
+    """Nothing is kept of a reader of that id."""
 
 
 class ModelUnknown(ServiceError):

@@ -17,6 +17,7 @@ import structlog
 from service.catalogue import Catalogue
 from service.errors import StoreError
 from service.filler import Filler
+from service.popularity import PopularityReader
 from service.ports import Activation, Clock, Position
 from service.saved import Saved
 from service.storage import AsyncStore
@@ -27,8 +28,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 OUTAGE_S = 3.0
 # Before a store is asked again for what it refused and what is not worth stopping for.
 RETRY_PAUSE_S = 5.0
-# Below every revision: the first read gives a table also where the store has none.
-NO_REVISION = -1
 # A look at the log that finds no more changes than these has caught up with it.
 FEW = 256
 
@@ -56,10 +55,11 @@ class Follower:
         store: AsyncStore,
         catalogue: Catalogue,
         filler: Filler,
-        *,
         activate: Callable[[], Activation],
-        clock: Clock,
         telemetry: Telemetry,
+        *,
+        clock: Clock,
+        popularity: PopularityReader,
         pace: Pace,
     ) -> None:
         self._store = store
@@ -68,6 +68,7 @@ class Follower:
         self._activate = activate
         self._clock = clock
         self._telemetry = telemetry
+        self._popularity = popularity
         self._pace = pace
         self._position: Position | None = None
         self._is_activated, self._is_restored = False, False
@@ -75,7 +76,6 @@ class Follower:
         # While the catalogue has changes of beyond the position.
         self._is_ahead = False
         self._failing_since: float | None = None
-        self._revision = NO_REVISION
         self._popularity_due = 0.0
         self._nudged = asyncio.Event()
         self.is_ready = False
@@ -106,7 +106,7 @@ class Follower:
         Nothing in it is later than its position: a store restored to just there would never tell
         that it was undone.
         """
-        position, revision = self._position, self._revision
+        position, revision = self._position, self._popularity.revision
         if position is None or self.is_behind:
             return None
         saved = self._catalogue.saved(position, revision)
@@ -182,7 +182,8 @@ class Follower:
         """Scan the whole store; the position is taken first, so nothing in between is lost."""
         position = await self._store.run(self._store.blocking.position)
         await self._store.run(self._scan)
-        self._revision, self._popularity_due = NO_REVISION, 0.0
+        self._popularity.forget()
+        self._popularity_due = 0.0
         await self._read_popularity()
         self._note_answer()
         self._note_caught_up()
@@ -204,20 +205,22 @@ class Follower:
         self._note_size()
 
     async def _read_popularity(self) -> None:
-        """Take over a newer table; a store that gives none stops nothing."""
+        """Take over what was clicked meanwhile; a store that does not tell stops nothing."""
         if time.monotonic() < self._popularity_due:
             return
         try:
-            table = await self._store.popularity(self._revision)
+            # In a thread: the first time it looks every article up.
+            await self._store.run(self._take_popularity)
         except StoreError as error:
             log.warning("popularity_not_read", error=type(error).__name__)
             self._popularity_due = time.monotonic() + RETRY_PAUSE_S
             return
-        if table is not None:
-            # In a thread: it looks every article up.
-            await self._store.run(partial(self._catalogue.set_popularity, table.weights))
-            self._revision = table.revision
         self._popularity_due = time.monotonic() + self._pace.popularity_interval_s
+
+    def _take_popularity(self) -> None:
+        update = self._popularity.read(self._store.blocking, self._clock())
+        if update is not None:
+            self._catalogue.set_popularity(update)
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -87,10 +87,10 @@ class Gate:
 
 
 class _Exchange:
-    """One request's id, stages and status."""
+    """One request's id, stages and status; the scope has the first two."""
 
     def __init__(self, scope: Scope, send: Send, stages: Stages) -> None:
-        self._request_id = _request_id(scope)
+        scope["request_id"] = self._request_id = _request_id(scope)
         self.status = 0
         self._send = send
         scope["stages"] = self.stages = stages

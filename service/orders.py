@@ -65,6 +65,6 @@ def popular(snapshot: Snapshot, rows: NDArray[np.intp], k: int) -> Ordered:
 def clicks(snapshot: Snapshot, rows: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return the weight of the rows' clicks, 0 where there were none.
 
-    Weights against a fixed epoch grow for ever: beyond e^709 (1e308) all are told as that.
+    An import may give any weights: beyond e^709 (1e308) all are told as that.
     """
-    return np.exp(np.minimum(snapshot.popularity[rows], MOST))
+    return np.exp(np.minimum(snapshot.popularity[rows] - snapshot.cooling, MOST))

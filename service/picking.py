@@ -34,6 +34,7 @@ def picked(
             rank=rank,
             also=ids_of(columns, rows[list(one.also)]) if one.also else (),
             reasons=why(one) if why is not None else None,
+            drawn=one.drawn,
         )
         for rank, one in enumerate(chosen, before + 1)
     ]

@@ -1,8 +1,8 @@
 """What the use cases need from the outside, as Protocols named after the need."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,10 +62,53 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class PopularityTable:
-    """Log-weights of clicks per article id; `revision` grows with each import."""
+    """Imported log-weights of clicks per article id; `revision` grows with each import.
+
+    `at` is when they were imported, in epoch seconds.
+    """
 
     revision: int
     weights: Mapping[str, float]
+    at: float = 0.0
+
+
+class Span(NamedTuple):
+    """A stretch of time whose clicks are summed; from `ends_at` on they weigh nothing any more."""
+
+    name: str
+    ends_at: float
+
+
+# Weights of clicks by span and article id.
+Weights: TypeAlias = Mapping[Span, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """Sums of clicks' weights as they now are, of the articles clicked since a mark.
+
+    `is_whole` says that these are all there are: the mark told nothing, or too little.
+    """
+
+    sums: Weights
+    mark: Position
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """What a group of readers' records becomes, and the clicks that this counts.
+
+    `records` are those to write, by pseudonym; `outcomes` are for the caller alone.
+    """
+
+    records: Mapping[str, bytes]
+    clicks: Weights
+    outcomes: Mapping[int, str]
+
+
+# From the records of some readers, None where there is none yet.
+Amend: TypeAlias = Callable[[Mapping[str, bytes | None]], Amendment]
 
 
 class Articles(Protocol):
@@ -111,12 +154,47 @@ class ChangeLog(Protocol):
 class Popularity(Protocol):
     """How much each article was clicked, independent of the articles themselves."""
 
-    def replace_popularity(self, weights: Mapping[str, float]) -> int:
-        """Replace all log-weights; return the new revision."""
+    def replace_popularity(self, weights: Mapping[str, float], *, at: float) -> int:
+        """Replace all imported log-weights, as of a time; return the new revision."""
         ...
 
     def popularity(self, since: int) -> PopularityTable | None:
         """Return the table when its revision is beyond `since`, else None; revision 0 is empty."""
+        ...
+
+    def clicks(self, spans: Sequence[Span], since: Position) -> Clicks:
+        """Return the sums of some spans that changed since a mark; () before the first.
+
+        A mark is of these spans: of others they are all told.
+        """
+        ...
+
+
+class Readers(Protocol):
+    """What is kept of readers, one record each, under pseudonyms that tell nothing of them."""
+
+    def amend(
+        self, pseudonyms: Sequence[str], amend: Amend, *, expires_at: float, now: float
+    ) -> list[Amendment]:
+        """Write what `amend` makes of readers' records, with the clicks that it counts.
+
+        Readers are amended in groups, each wholly or not at all; `amend` is asked once for each
+        group, and again when another process was faster, so it changes nothing else. Return the
+        amendments that were made. When it raises, some groups may be amended and others not.
+        A record may be let go of from `expires_at` on, in epoch seconds.
+        """
+        ...
+
+    def reader(self, pseudonym: str) -> bytes | None:
+        """Return a reader's record, None where there is none."""
+        ...
+
+    def forget(self, pseudonym: str) -> bool:
+        """Remove a reader's record for good; say whether there was one."""
+        ...
+
+    def readers(self) -> Iterator[Mapping[str, bytes]]:
+        """Read all records by pseudonym, in batches, in no set order."""
         ...
 
 
@@ -140,7 +218,7 @@ class Secrets(Protocol):
         ...
 
 
-class Store(Articles, ChangeLog, Popularity, Models, Secrets, Protocol):
+class Store(Articles, ChangeLog, Popularity, Readers, Models, Secrets, Protocol):
     """The shared, durable tier as one adapter gives it; every method may raise StoreError.
 
     Methods block and are safe to call from several threads; use cases run them in an executor.

@@ -19,6 +19,7 @@ from service.errors import (
     ModelUnknown,
     NotReady,
     Overloaded,
+    ReaderUnknown,
     ServiceError,
     StoreFull,
     StoreUnavailable,
@@ -30,6 +31,7 @@ from service.errors import (
 TABLE: tuple[tuple[type[ServiceError], int, str], ...] = (
     (UnreadableBody, 400, "unreadable_body"),
     (ArticleUnknown, 404, "article_unknown"),
+    (ReaderUnknown, 404, "reader_unknown"),
     (ModelUnknown, 404, "model_unknown"),
     (BodyTooLarge, 413, "body_too_large"),
     (MediaTypeUnsupported, 415, "media_type_unsupported"),

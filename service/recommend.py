@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.article import Mask
-from service.answer import Answer, Degraded, Empty, Picked, Strategy, ids_of
+from service.answer import Answer, Degraded, Empty, Strategy, ids_of
 from service.criteria import ANY, Criteria
-from service.diversify import Choice, Chosen, Variety, choose, offered
+from service.diversify import Choice, Chosen, Variety, choose, offered, tells_any
 from service.emptiness import why_empty
 from service.explaining import Reasons, reasons
+from service.exploration import Draw
 from service.orders import popular
 from service.paging import Position, remaining
 from service.picking import picked
@@ -35,8 +36,9 @@ class Query:
     """What a reader is to be recommended.
 
     `candidates` None means the whole catalogue; `popularity_weight` and `diversity` 0 leave the
-    score as it is; `per_topic` and `per_source` are the most of one on a page. With a position it
-    is a later page of the same walk.
+    score as it is; `per_topic` and `per_source` are the most of one on a page. `seen` are articles
+    read besides the history; of `hidden` ones not even the stories come. `draw` explores. With a
+    position it is a later page of the same walk.
     """
 
     history: Sequence[str] = ()
@@ -45,6 +47,8 @@ class Query:
     candidates: Sequence[str] | None = None
     exclude: Sequence[str] = ()
     exclude_seen: bool = True
+    seen: Sequence[str] = ()
+    hidden: Sequence[str] = ()
     half_life_s: float | None = None
     popularity_weight: float = 0.0
     diversity: float = 0.0
@@ -52,7 +56,13 @@ class Query:
     per_source: int | None = None
     collapse: bool = True
     explain: bool = False
+    draw: Draw | None = None
     position: Position | None = None
+
+    @property
+    def unwanted(self) -> list[str]:
+        """Return what the reader does not want, or not again: that may grow from page to page."""
+        return [*self.hidden, *(self.seen if self.exclude_seen else ())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,7 @@ class Recommender:
         self._scorer = scorer
         self._retrieval = retrieval
         self._limits = limits
+        self._stories = Variety(same_story=limits.same_story, window_s=limits.same_story_s)
         self._clock = clock
 
     def recommend(self, query: Query, stages: Stages | None = None) -> Answer:
@@ -124,7 +135,7 @@ class Recommender:
             vectors=scored.vectors,
             near=scored.near,
         )
-        choice = choose(offer, query.n, self._variety(query, reader))
+        choice = choose(offer, query.n, self._variety(query, reader), query.draw)
         why = partial(self._reasons, snapshot, reader, scored)
         articles = picked(
             snapshot.columns,
@@ -137,7 +148,7 @@ class Recommender:
         stages.mark("choose")
         return Answer(
             articles=articles,
-            strategy=_strategy(reader, articles),
+            strategy=_strategy(reader, scored) if articles else Strategy.NONE,
             degraded=_degraded(query.history, reader) + _capped(query.n, choice),
             empty=None if articles else _why_empty(snapshot, query, now),
             left=ids_of(snapshot.columns, scored.rows[choice.left]),
@@ -194,17 +205,38 @@ class Recommender:
     ) -> Rows:
         """Return the rows worth scoring, on a later page those left of the first."""
         if query.position is not None:
-            return remaining(snapshot, query.position.ids, now)
+            rows = remaining(snapshot, query.position.ids, now)
+            if unwanted := query.unwanted:
+                rows = rows[~np.isin(rows, snapshot.rows(unwanted))]
+            return self._untold(snapshot, rows, query)
         eligible = _eligible(snapshot, query, read, now)
         stages.mark("filter")
-        k = max(self._limits.retrieved, query.n)
-        if reader.is_known:
-            wanted = self._scorer.retrieval_query(reader)
-            rows = self._retrieval.rows(snapshot, wanted, eligible, k)
-        else:
-            rows, _ = popular(snapshot, np.flatnonzero(eligible), k)
+        rows = self._found(snapshot, reader, query, eligible)
         stages.mark("search")
         return rows
+
+    def _found(self, snapshot: Snapshot, reader: Reader, query: Query, eligible: Mask) -> Rows:
+        """Return the best R of the eligible rows that tell no hidden story."""
+        wanted = max(self._limits.retrieved, query.n)
+        k = wanted + len(query.hidden)
+        while True:
+            found = self._first(snapshot, reader, eligible, k)
+            rows = self._untold(snapshot, found, query)
+            if len(rows) >= wanted or len(found) < k:
+                return rows[:wanted]
+            k *= 2  # hidden stories took more than one row each
+
+    def _first(self, snapshot: Snapshot, reader: Reader, eligible: Mask, k: int) -> Rows:
+        if not reader.is_known:
+            return popular(snapshot, np.flatnonzero(eligible), k)[0]
+        return self._retrieval.rows(snapshot, self._scorer.retrieval_query(reader), eligible, k)
+
+    def _untold(self, snapshot: Snapshot, rows: Rows, query: Query) -> Rows:
+        """Leave out the rows that tell a story which the reader has hidden, expired or not."""
+        if not query.hidden:
+            return rows
+        hidden = snapshot.rows(query.hidden)
+        return rows[~tells_any(snapshot.columns, rows, hidden, self._stories)]
 
     def _scored(
         self, snapshot: Snapshot, reader: Reader, rows: Rows, query: Query, at: float
@@ -228,8 +260,8 @@ class Recommender:
         )
         if not query.collapse:
             return variety
-        limits = self._limits
-        return replace(variety, same_story=limits.same_story, window_s=limits.same_story_s)
+        stories = self._stories
+        return replace(variety, same_story=stories.same_story, window_s=stories.window_s)
 
     def _reasons(self, snapshot: Snapshot, reader: Reader, scored: Scored, one: Chosen) -> Reasons:
         return reasons(
@@ -251,8 +283,8 @@ def _eligible(snapshot: Snapshot, query: Query, read: Rows, now: float) -> Mask:
         wanted = np.zeros(snapshot.count, bool)
         wanted[snapshot.rows(query.candidates)] = True
         mask &= wanted
-    if query.exclude:
-        mask[snapshot.rows(query.exclude)] = False
+    if excluded := [*query.exclude, *query.unwanted]:
+        mask[snapshot.rows(excluded)] = False
     if query.exclude_seen:
         # What no longer counts as read has expired, and is not eligible either.
         mask[read] = False
@@ -269,12 +301,11 @@ def _each_once(ids: Sequence[str], rows: Rows) -> tuple[Sequence[str], Rows]:
     return list(once), np.fromiter(once.values(), np.intp, len(once))
 
 
-def _strategy(reader: Reader, articles: Sequence[Picked]) -> Strategy:
-    if not articles:
-        return Strategy.NONE
+def _strategy(reader: Reader, scored: Scored) -> Strategy:
     if reader.is_known:
         return Strategy.PERSONAL
-    return Strategy.POPULAR if articles[0].score > 0 else Strategy.LATEST
+    # Of the best one, whichever was drawn: without a history rows come in their order.
+    return Strategy.POPULAR if scored.scores[0] > 0 else Strategy.LATEST
 
 
 def _degraded(history: Sequence[str], reader: Reader) -> list[Degraded]:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from fastapi import FastAPI, Request
 
 from service.errors import NotReady
+from service.exploration import Explorer
+from service.feedback import Feedback
 from service.finding import Finder
 from service.follower import Follower
+from service.histories import Histories
 from service.inventory import Inventory
 from service.lists import Lists
 from service.paging import Pager
@@ -31,6 +34,9 @@ class Running:
     inventory: Inventory
     pager: Pager
     publisher: Publisher
+    feedback: Feedback
+    histories: Histories
+    explorer: Explorer
     follower: Follower
     telemetry: Telemetry
     clock: Clock

@@ -145,7 +145,8 @@ def _popularity(snapshot: Snapshot, rows: NDArray[np.intp], terms: Terms) -> NDA
     if not terms.popularity_weight:
         return np.zeros(len(rows))
     # The logarithm of clicks: without any there is nothing to earn, and nothing to lose.
-    return terms.popularity_weight * np.maximum(snapshot.popularity[rows], 0.0)
+    clicks = snapshot.popularity[rows] - snapshot.cooling
+    return terms.popularity_weight * np.maximum(clicks, 0.0)
 
 
 def _freshness(snapshot: Snapshot, rows: NDArray[np.intp], terms: Terms) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -31,10 +31,39 @@ class Settings(BaseSettings):
 
     poll_interval_s: float = Field(0.05, gt=0, description="pause between looks at the change log")
     popularity_interval_s: float = Field(2.0, gt=0, description="pause between looks at popularity")
+    popularity_half_life_h: float = Field(
+        24.0,
+        ge=0.1,
+        le=24 * 365,
+        description="hours in which a click of feedback loses half its weight",
+    )
+    readers: Literal["stored", "stateless"] = Field(
+        "stored",
+        description="stored keeps histories of readers; stateless refuses feedback and `user_id`",
+    )
+    reader_ttl_h: float = Field(
+        30 * 24.0,
+        gt=0,
+        le=24 * 366 * 10,
+        description="how long anything of a reader is kept",
+    )
+    reader_key: SecretStr = Field(
+        SecretStr(""),
+        description="key of readers' pseudonyms; one that the store makes where empty",
+    )
+    history_timeout_s: float = Field(
+        0.025, gt=0, description="time that a recommendation waits for a reader's stored history"
+    )
+    exploration: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="share of slots drawn at random where a request names none",
+    )
     history_ttl_h: float = Field(
         30 * 24.0, ge=0, description="how long an expired article still counts in histories"
     )
-    retrieved: int = Field(300, ge=1, description="rows fully scored per request (R)")
+    retrieved: int = Field(300, ge=1, le=32_767, description="rows fully scored per request (R)")
     retrieval: Literal["auto", "exact"] = Field(
         "auto", description="auto searches an index from `index_rows` articles on; exact never does"
     )
@@ -61,4 +90,8 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """Return the settings as variables, for worker processes to read back."""
-        return {f"NEWSBERT_{name.upper()}": str(value) for name, value in self}
+        return {f"NEWSBERT_{name.upper()}": _plain(value) for name, value in self}
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

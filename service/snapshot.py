@@ -39,7 +39,8 @@ class Snapshot:
     """The catalogue at one moment, in one namespace; nothing in it ever changes.
 
     `base` and `recent` map ids to rows; `recent` holds what changed since `base` was made and wins
-    (ABSENT: taken down). `popularity` holds log-weights, minus infinity where there were no clicks.
+    (ABSENT: taken down). `popularity` holds log-weights of clicks, minus infinity where there were
+    none; by now all of them have lost `cooling`.
     """
 
     activation: Activation
@@ -49,6 +50,7 @@ class Snapshot:
     base: IdTable
     recent: Mapping[str, int]
     popularity: NDArray[np.float64]  # (count,)
+    cooling: float = 0.0
     index: VectorIndex | None = None  # over the first rows; those beyond it are the tail
     # Never handed on: whatever is replaced in a snapshot, the next one works it out anew.
     _liveness: Liveness = field(init=False, repr=False, compare=False, default_factory=Liveness)

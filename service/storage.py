@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ports import Changes, PopularityTable, Position, Publication, Store, StoredArticle
+from service.ports import Changes, Position, Publication, Store, StoredArticle
 
 T = TypeVar("T")
 
@@ -51,7 +51,3 @@ class AsyncStore:
     async def changes(self, since: Position) -> Changes:
         """Return what was written since a position."""
         return await self.run(partial(self.blocking.changes, since))
-
-    async def popularity(self, since: int) -> PopularityTable | None:
-        """Return the popularity table if it is newer."""
-        return await self.run(partial(self.blocking.popularity, since))

@@ -35,8 +35,14 @@ class Telemetry:
         )
         self.rejected_vectors = Counter(
             "newsbert_vectors_rejected",
-            "Stored vectors that were damaged or of another space.",
+            "Stored vectors and readers' records that were damaged or of another space.",
             ("reason",),
+            registry=self.registry,
+        )
+        self.feedback = Counter(
+            "newsbert_feedback_events",
+            "Events of readers by kind and by what became of them.",
+            ("kind", "verdict"),
             registry=self.registry,
         )
         self.articles = Gauge(

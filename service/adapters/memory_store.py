@@ -9,14 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.adapters.frames import FrameError, OnRejected, encode, ignore
+from service.adapters.memory_readers import MemoryReaders
 from service.adapters.records import Raw, Reading
 from service.adapters.shared_keys import new_key, read_key
 from service.ports import (
     Activation,
+    Amend,
+    Amendment,
     Changes,
+    Clicks,
     PopularityTable,
     Position,
     Publication,
+    Span,
     StoredArticle,
 )
 
@@ -49,6 +54,7 @@ class MemoryStore:
         self._trimmed = 0
         self._activation: Activation | None = None
         self._popularity = PopularityTable(0, {})
+        self._readers = MemoryReaders(self._birth)
         self._secrets: dict[str, str] = {}
 
     def publish(
@@ -119,16 +125,43 @@ class MemoryStore:
             ids = tuple(self._log[start : start + CHANGES_LIMIT])
             return Changes(ids, (self._birth, str(int(since[1]) + len(ids))), is_complete=True)
 
-    def replace_popularity(self, weights: Mapping[str, float]) -> int:
-        """Replace all log-weights; return the new revision."""
+    def replace_popularity(self, weights: Mapping[str, float], *, at: float) -> int:
+        """Replace all imported log-weights, as of a time; return the new revision."""
         with self._lock:
-            self._popularity = PopularityTable(self._popularity.revision + 1, dict(weights))
+            self._popularity = PopularityTable(self._popularity.revision + 1, dict(weights), at)
             return self._popularity.revision
 
     def popularity(self, since: int) -> PopularityTable | None:
         """Return the table when its revision is beyond `since`, else None."""
         table = self._popularity
         return table if table.revision > since else None
+
+    def clicks(self, spans: Sequence[Span], since: Position) -> Clicks:
+        """Return the sums of some spans that changed since a mark; () before the first."""
+        with self._lock:
+            return self._readers.clicks(spans, since)
+
+    def amend(
+        self, pseudonyms: Sequence[str], amend: Amend, *, expires_at: float, now: float
+    ) -> list[Amendment]:
+        """Write what `amend` makes of readers' records, with the clicks that it counts."""
+        with self._lock:
+            return self._readers.amend(pseudonyms, amend, expires_at=expires_at, now=now)
+
+    def reader(self, pseudonym: str) -> bytes | None:
+        """Return a reader's record, None where there is none."""
+        with self._lock:
+            return self._readers.reader(pseudonym)
+
+    def forget(self, pseudonym: str) -> bool:
+        """Remove a reader's record for good; say whether there was one."""
+        with self._lock:
+            return self._readers.forget(pseudonym)
+
+    def readers(self) -> Iterator[Mapping[str, bytes]]:
+        """Read all records by pseudonym, in batches, in no set order."""
+        with self._lock:
+            return self._readers.readers()
 
     def activate(self, *, model: str, namespace: str) -> Activation:
         """Make a model active; the one already active keeps its generation."""

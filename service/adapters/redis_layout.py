@@ -2,14 +2,19 @@
 
 The 16 shards are fixed; the braces make all keys of a shard one slot of a Redis Cluster.
 
-    nb:{s07}:a:<id>       hash     body, fingerprint (while live), version, first_seen, state
-    nb:{s07}:v:<id>       list     framed vectors, newest first, while the article is live
-    nb:{s07}:ids          set      the live articles
-    nb:{s07}:log          stream   one entry (the id) for each write
-    nb:{s07}:n            string   how many entries the log ever had
-    nb:{s07}:pop:<token>  hash     log-weights of one import of popularity
-    nb:{meta}             hash     schema, dim:<namespace>, activation:<n>, popularity:<n>,
-                                   secret:<name>
+    nb:{s07}:a:<id>         hash     body, fingerprint (while live), version, first_seen, state
+    nb:{s07}:v:<id>         list     framed vectors, newest first, while the article is live
+    nb:{s07}:ids            set      the live articles
+    nb:{s07}:log            stream   one entry (the id) for each write
+    nb:{s07}:n              string   how many entries the log ever had
+    nb:{s07}:pop:<token>    hash     log-weights of one import of popularity
+    nb:{s07}:u:<pseudonym>  string   a reader's record, until it expires
+    nb:{s07}:clicks:<span>  hash     article -> sum of the weights of this shard's readers' clicks
+    nb:{s07}:hot            sorted   article -> number of the write that counted a click of it last,
+                            set      of some thousand; "" -> number of the first write
+    nb:{s07}:w              string   number of the last write that counted clicks
+    nb:{meta}               hash     schema, dim:<namespace>, activation:<n>, secret:<name>,
+                                     popularity:<n> (token and time of an import)
 """
 
 import zlib
@@ -24,9 +29,9 @@ META: Final = "nb:{meta}"
 FRAMES_KEPT: Final = 4
 
 
-def shard_of(article_id: str) -> int:
-    """Return the shard of an article, 0 to 15."""
-    return zlib.crc32(article_id.encode()) % SHARDS
+def shard_of(name: str) -> int:
+    """Return the shard of an article id or of a reader's pseudonym, 0 to 15."""
+    return zlib.crc32(name.encode()) % SHARDS
 
 
 def article_key(article_id: str) -> str:
@@ -57,6 +62,31 @@ def count_key(shard: int) -> str:
 def popularity_key(shard: int, token: str) -> str:
     """Return the key of a shard's part of one import of popularity."""
     return f"{_tag(shard)}:pop:{token}"
+
+
+def reader_key(pseudonym: str) -> str:
+    """Return the key of a reader's record."""
+    return f"{readers_prefix(shard_of(pseudonym))}{pseudonym}"
+
+
+def readers_prefix(shard: int) -> str:
+    """Return what the keys of a shard's readers begin with, before the pseudonym."""
+    return f"{_tag(shard)}:u:"
+
+
+def clicks_key(shard: int, span: str) -> str:
+    """Return the key of the clicks of a shard's readers in a span of time."""
+    return f"{_tag(shard)}:clicks:{span}"
+
+
+def hot_key(shard: int) -> str:
+    """Return the key of the articles that a shard's readers clicked last."""
+    return f"{_tag(shard)}:hot"
+
+
+def write_key(shard: int) -> str:
+    """Return the key of the number of the last write of a shard's clicks."""
+    return f"{_tag(shard)}:w"
 
 
 def notifications(shard: int, ids: Iterable[str], log_limit: int) -> list[Command]:

@@ -26,6 +26,9 @@ FAILURES = (e.RedisError, e.RedisClusterException, OSError)
 # not: it has already cost what the caller can spare.
 RETRIED = (e.ConnectionError, e.MovedError, e.ClusterDownError, e.SlotNotCoveredError)
 
+# Of one step of a scan: few enough that other clients hardly wait for it.
+KEYS_AT_ONCE = 1_000
+
 
 class Servers(Protocol):
     """Which server holds a key."""
@@ -66,6 +69,29 @@ class RedisLink:
             return list(pipe.execute())
 
         return self._tried(send)
+
+    def compare_and_set(
+        self,
+        watched: Sequence[str],
+        read: Command,
+        decide: Callable[[Reply], tuple[Sequence[Command], T]],
+    ) -> T | None:
+        """Read, then send what `decide` makes of the reply as one MULTI; all keys are of one slot.
+
+        Return what else it makes, None when somebody wrote a watched key in between. A MULTI whose
+        reply was lost may have been done: it is never sent again, all begins anew with reading.
+        """
+        return self._tried(lambda servers: _compared(servers.of(watched[0]), watched, read, decide))
+
+    def keys(self, pattern: str) -> set[bytes]:
+        """Find the keys that match a pattern, all of one slot."""
+
+        def scan(servers: Servers) -> set[bytes]:
+            # On one connection: a cursor means nothing to another server, or after a restart.
+            with servers.of(pattern).client() as client:
+                return set(client.scan_iter(match=pattern, count=KEYS_AT_ONCE))
+
+        return self._tried(scan)
 
     def close(self) -> None:
         """Disconnect; a later call connects again."""
@@ -126,6 +152,33 @@ def _pipelined(servers: Servers, commands: Sequence[Command]) -> list[Reply]:
         for place, reply in zip(places, pipe.execute(raise_on_error=False), strict=True):
             replies[place] = _sound(reply)
     return replies
+
+
+def _compared(
+    client: Client,
+    watched: Sequence[str],
+    read: Command,
+    decide: Callable[[Reply], tuple[Sequence[Command], T]],
+) -> T | None:
+    with client.pipeline(transaction=True) as pipe:
+        try:
+            pipe.watch(*watched)
+            # redis-py is not to know: after a failure it would connect anew only to UNWATCH, which
+            # costs a second timeout and the connection, and would hide the failure as a conflict.
+            pipe.watching = False
+            commands, made = decide(pipe.immediate_execute_command(*read))
+            if commands:
+                _staged(pipe, commands).execute()
+            else:
+                pipe.immediate_execute_command("UNWATCH")
+        except e.WatchError:
+            return None
+        except BaseException:
+            # Where EXEC did not end the watch, the connection does: it goes back to the pool.
+            if pipe.connection is not None:
+                pipe.connection.disconnect()
+            raise
+        return made
 
 
 def _staged(pipe: Client, commands: Iterable[Command]) -> Client:

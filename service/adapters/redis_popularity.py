@@ -19,8 +19,8 @@ class RedisPopularity:
         self._reads, self._writes = reads, writes
         self._claims = Claims("popularity", reads=reads, writes=writes)
 
-    def replace(self, weights: Mapping[str, float]) -> int:
-        """Replace all log-weights; return the new revision."""
+    def replace(self, weights: Mapping[str, float], *, at: float) -> int:
+        """Replace all log-weights, as of a time; return the new revision."""
         token = uuid.uuid4().hex
         ids = list(weights)
         for shard, places in by_shard(ids, WEIGHTS_PER_COMMAND):
@@ -28,18 +28,19 @@ class RedisPopularity:
             self._writes.transaction([("HSET", popularity_key(shard, token), *pairs)])
         while True:
             revision, replaced = self._claims.highest()
-            if self._claims.claim(revision + 1, token):
-                self._remove(replaced.decode())
+            if self._claims.claim(revision + 1, f"{token} {float(at)!r}"):
+                self._remove(_token_and_time(replaced)[0])
                 return revision + 1
 
     def table(self, since: int) -> PopularityTable | None:
         """Return the table when its revision is beyond `since`, else None."""
-        revision, token = self._claims.highest()
+        revision, record = self._claims.highest()
         while revision > since:
-            weights = self._weights(token.decode())
-            newest, token = self._claims.highest()
+            token, at = _token_and_time(record)
+            weights = self._weights(token)
+            newest, record = self._claims.highest()
             if newest == revision:
-                return PopularityTable(revision, weights)
+                return PopularityTable(revision, weights, at)
             # Another import took this one's place, and its keys, while it was read.
             revision = newest
         return PopularityTable(0, {}) if since < 0 else None
@@ -55,3 +56,9 @@ class RedisPopularity:
     def _remove(self, token: str) -> None:
         for shard in islice(range(SHARDS), SHARDS if token else 0):
             self._writes.transaction([("UNLINK", popularity_key(shard, token))])
+
+
+def _token_and_time(record: bytes) -> tuple[str, float]:
+    """Read what an import claimed its revision with; earlier builds noted no time."""
+    token, _, at = record.decode().partition(" ")
+    return token, float(at or 0.0)

@@ -1,6 +1,7 @@
 """The store in Redis 6.2 or later: the shared tier, on one server, behind Sentinel or a Cluster.
 
-Core commands only: no scripts, no WATCH. What must hold together is one MULTI in one slot.
+Core commands only, no scripts. What must hold together is one MULTI in one slot; readers' records,
+which are written upon what was read, are watched meanwhile.
 """
 
 import json
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from service.adapters.frames import FrameError, OnRejected, encode, ignore
 from service.adapters.records import Raw, Reading
 from service.adapters.redis_claims import Claims
+from service.adapters.redis_clicks import RedisClicks
 from service.adapters.redis_layout import (
     FRAMES_KEPT,
     META,
@@ -28,14 +30,19 @@ from service.adapters.redis_layout import (
 from service.adapters.redis_link import RedisLink, Reply, Servers, require
 from service.adapters.redis_log import RedisLog
 from service.adapters.redis_popularity import RedisPopularity
+from service.adapters.redis_readers import RedisReaders
 from service.adapters.schema import SCHEMA, require_known
 from service.adapters.shared_keys import field_of, new_key, read_key
 from service.ports import (
     Activation,
+    Amend,
+    Amendment,
     Changes,
+    Clicks,
     PopularityTable,
     Position,
     Publication,
+    Span,
     StoredArticle,
 )
 
@@ -66,6 +73,10 @@ class RedisStore:
         self._log_limit = log_limit
         self._log = RedisLog(self._quick)
         self._popularity = RedisPopularity(reads=self._quick, writes=self._patient)
+        self._clicks = RedisClicks(self._quick, on_rejected)
+        self._readers = RedisReaders(
+            reads=self._quick, writes=self._patient, on_rejected=on_rejected
+        )
         self._activations = Claims("activation", reads=self._quick, writes=self._patient)
         self._dims: dict[str, int] = {}
         self._is_known = False
@@ -153,14 +164,40 @@ class RedisStore:
         """
         return self._log.changes(since)
 
-    def replace_popularity(self, weights: Mapping[str, float]) -> int:
-        """Replace all log-weights; return the new revision."""
+    def replace_popularity(self, weights: Mapping[str, float], *, at: float) -> int:
+        """Replace all imported log-weights, as of a time; return the new revision."""
         self._check_schema()
-        return self._popularity.replace(weights)
+        return self._popularity.replace(weights, at=at)
 
     def popularity(self, since: int) -> PopularityTable | None:
         """Return the table when its revision is beyond `since`, else None; revision 0 is empty."""
         return self._popularity.table(since)
+
+    def clicks(self, spans: Sequence[Span], since: Position) -> Clicks:
+        """Return the sums of some spans that changed since a mark; () before the first."""
+        return self._clicks.clicks(spans, since)
+
+    def amend(
+        self, pseudonyms: Sequence[str], amend: Amend, *, expires_at: float, now: float
+    ) -> list[Amendment]:
+        """Write what `amend` makes of readers' records, with the clicks that it counts."""
+        self._check_schema()
+        return self._readers.amend(pseudonyms, amend, expires_at=expires_at, now=now)
+
+    def reader(self, pseudonym: str) -> bytes | None:
+        """Return a reader's record, None where there is none."""
+        self._check_schema()
+        return self._readers.reader(pseudonym)
+
+    def forget(self, pseudonym: str) -> bool:
+        """Remove a reader's record for good; say whether there was one."""
+        self._check_schema()
+        return self._readers.forget(pseudonym)
+
+    def readers(self) -> Iterator[Mapping[str, bytes]]:
+        """Read all records by pseudonym, in batches, in no set order."""
+        self._check_schema()
+        return self._readers.readers()
 
     def activate(self, *, model: str, namespace: str) -> Activation:
         """Make a model active; the one already active keeps its generation."""

@@ -10,11 +10,14 @@ from pathlib import Path
 from service.errors import SchemaUnknown, StoreError, StoreFull, StoreUnavailable
 
 BUSY_TIMEOUT_S = 2.0
+PAUSE_S = 0.01
 PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     # With WAL, FULL is what makes a commit survive a power cut.
     "PRAGMA synchronous = FULL",
     "PRAGMA journal_size_limit = 67108864",
+    # What is deleted or written over is zeroed, whatever SQLite was built with.
+    "PRAGMA secure_delete = ON",
 )
 FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
@@ -48,6 +51,19 @@ class Database:
         finally:
             self._writer.release()
 
+    def empty_wal(self, *, within_s: float) -> bool:
+        """Move all commits to the file itself and empty the WAL; say whether that could be done.
+
+        It waits for readers and writers between tries alone: within one it would hold up writers.
+        """
+        end = time.monotonic() + within_s
+        with _mapped_errors(), self._borrowed() as connection:
+            connection.execute("PRAGMA busy_timeout = 0").close()
+            while not (is_empty := _is_emptied(connection)) and time.monotonic() < end:
+                time.sleep(PAUSE_S)
+            connection.execute(f"PRAGMA busy_timeout = {self._busy_timeout_s * 1_000:.0f}").close()
+        return is_empty
+
     def close(self) -> None:
         """Close every connection as soon as its transaction is over."""
         with self._lock:
@@ -58,11 +74,16 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        connection = self._take()
-        try:
+        with self._borrowed() as connection:
             connection.execute(begin)
             yield connection
             connection.execute("COMMIT")
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        connection = self._take()
+        try:
+            yield connection
         except BaseException:
             # Closing rolls back, and no connection is used again after an error.
             connection.close()
@@ -116,6 +137,11 @@ def _mapped_errors() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise as_store_error(error) from error
+
+
+def _is_emptied(connection: sqlite3.Connection) -> bool:
+    is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not is_busy
 
 
 def _patiently(connection: sqlite3.Connection, pragma: str, tries: int = 40) -> None:

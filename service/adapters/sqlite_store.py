@@ -5,22 +5,28 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.adapters import sqlite_schema
+from service.adapters import sqlite_clicks, sqlite_schema
 from service.adapters.frames import FrameError, OnRejected, encode, ignore
 from service.adapters.records import Raw, Reading
 from service.adapters.shared_keys import field_of, new_key, read_key
 from service.adapters.sqlite_database import BUSY_TIMEOUT_S, Database
+from service.adapters.sqlite_readers import SqliteReaders
+from service.adapters.sqlite_schema import META, first_row, meta
 from service.ports import (
     Activation,
+    Amend,
+    Amendment,
     Changes,
+    Clicks,
     PopularityTable,
     Position,
     Publication,
+    Span,
     StoredArticle,
 )
 
@@ -41,7 +47,6 @@ TAKE_DOWN = """
 UPDATE articles SET version = version + 1, body = '', fingerprint = '', taken_down = 1
 WHERE id = ? AND NOT taken_down RETURNING version
 """
-META = "SELECT value FROM meta WHERE name = ?"
 Row = tuple[str, int, str, str, float, int, bytes | None]
 
 
@@ -62,6 +67,8 @@ class SqliteStore:
         self._database = Database(path, busy_timeout_s=busy_timeout_s)
         with self._database.writing() as db:
             sqlite_schema.prepare(db)
+        self._readers = SqliteReaders(self._database, patience_s=busy_timeout_s)
+        self._readers.wipe(within_s=0.0)
 
     def publish(
         self, publications: Sequence[Publication], *, namespace: str, now: float
@@ -77,7 +84,7 @@ class SqliteStore:
             for publication, frame in zip(publications, frames, strict=True):
                 article = publication.article
                 values = (article.id, article.model_dump_json(), publication.fingerprint, now)
-                versions.append(int(_first(db, PUBLISH, values)[0]))
+                versions.append(int(first_row(db, PUBLISH, values)[0]))
                 _write_frame(db, article.id, namespace, frame)
             self._notify(db, [p.article.id for p in publications])
         return versions
@@ -139,7 +146,7 @@ class SqliteStore:
         """
         with self._database.reading() as db:
             end = _log_end(db)
-            seq = int(since[1]) if since[:1] == (_meta(db, "birth"),) else -1
+            seq = int(since[1]) if since[:1] == (meta(db, "birth"),) else -1
             # A file restored from a backup numbers other writes alike; their tokens differ.
             if not _log_start(db, end) <= seq <= end or since != _position(db, seq):
                 return Changes((), _position(db, end), is_complete=False)
@@ -148,22 +155,45 @@ class SqliteStore:
             last = _position(db, rows[-1][0]) if rows else since
         return Changes(tuple(row[1] for row in rows), last, is_complete=True)
 
-    def replace_popularity(self, weights: Mapping[str, float]) -> int:
-        """Replace all log-weights; return the new revision."""
+    def replace_popularity(self, weights: Mapping[str, float], *, at: float) -> int:
+        """Replace all imported log-weights, as of a time; return the new revision."""
         with self._database.writing() as db:
-            db.execute("DELETE FROM popularity")
-            db.executemany("INSERT INTO popularity VALUES (?, ?)", weights.items())
-            revision = int(_meta(db, "popularity")) + 1
-            db.execute("UPDATE meta SET value = ? WHERE name = 'popularity'", (str(revision),))
-        return revision
+            return sqlite_clicks.replace(db, weights, at)
 
     def popularity(self, since: int) -> PopularityTable | None:
         """Return the table when its revision is beyond `since`, else None; revision 0 is empty."""
         with self._database.reading() as db:
-            revision = int(_meta(db, "popularity"))
-            if revision <= since:
-                return None
-            return PopularityTable(revision, dict(db.execute("SELECT id, weight FROM popularity")))
+            return sqlite_clicks.table(db, since)
+
+    def clicks(self, spans: Sequence[Span], since: Position) -> Clicks:
+        """Return the sums of some spans that changed since a mark; () before the first."""
+        with self._database.reading() as db:
+            return sqlite_clicks.changed(db, spans, since)
+
+    def amend(
+        self, pseudonyms: Sequence[str], amend: Amend, *, expires_at: float, now: float
+    ) -> list[Amendment]:
+        """Write what `amend` makes of readers' records, with the clicks that it counts.
+
+        All of one call is one transaction, and `amend` is asked once.
+        """
+        return self._readers.amend(pseudonyms, amend, expires_at=expires_at, now=now)
+
+    def reader(self, pseudonym: str) -> bytes | None:
+        """Return a reader's record, None where there is none."""
+        return self._readers.reader(pseudonym)
+
+    def forget(self, pseudonym: str) -> bool:
+        """Remove a reader's record for good; say whether there was one.
+
+        No file holds anything of it then; but what a read of another process keeps in the WAL is
+        wiped by the first write of any process after that read.
+        """
+        return self._readers.forget(pseudonym)
+
+    def readers(self) -> Iterator[Mapping[str, bytes]]:
+        """Read all records by pseudonym, in batches, in no set order."""
+        return self._readers.readers()
 
     def activate(self, *, model: str, namespace: str) -> Activation:
         """Make a model active; the one already active keeps its generation."""
@@ -193,16 +223,17 @@ class SqliteStore:
         if found is None:
             with self._database.writing() as db:
                 db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (field, new_key()))
-                found = (_meta(db, field),)
+                found = (meta(db, field),)
         return read_key(str(found[0]))
 
     def ping(self) -> None:
         """Return when the file can be read."""
         with self._database.reading() as db:
-            _meta(db, "schema")
+            meta(db, "schema")
 
     def close(self) -> None:
         """Close the file."""
+        self._readers.wipe(within_s=0.0)
         self._database.close()
 
     def _fetch(
@@ -226,7 +257,7 @@ class SqliteStore:
         for size in sizes - {self._dims.get(namespace)}:
             name = f"dim:{namespace}"
             db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, str(size)))
-            if int(_meta(db, name)) != size:
+            if int(meta(db, name)) != size:
                 raise FrameError("dim")
 
     def _notify(self, db: sqlite3.Connection, ids: Sequence[str]) -> None:
@@ -259,17 +290,13 @@ def _articles(rows: Iterable[Row], reading: Reading) -> Iterator[StoredArticle]:
             yield stored
 
 
-def _meta(db: sqlite3.Connection, name: str) -> str:
-    return str(_first(db, META, (name,))[0])
-
-
 def _position(db: sqlite3.Connection, seq: int) -> Position:
     """Return the birth of the file, a number in its log, and the token of the write of then.
 
     Numbers that were never given, or whose entry was trimmed, have the empty token.
     """
     row = db.execute("SELECT token FROM log WHERE seq = ?", (seq,)).fetchone()
-    return _meta(db, "birth"), str(seq), str(row[0]) if row else ""
+    return meta(db, "birth"), str(seq), str(row[0]) if row else ""
 
 
 def _log_end(db: sqlite3.Connection) -> int:
@@ -280,7 +307,7 @@ def _log_end(db: sqlite3.Connection) -> int:
 
 def _log_start(db: sqlite3.Connection, end: int) -> int:
     """Return the number from which on nothing was trimmed."""
-    (first,) = _first(db, "SELECT min(seq) FROM log", ())
+    (first,) = first_row(db, "SELECT min(seq) FROM log", ())
     return end if first is None else int(first) - 1
 
 
@@ -292,10 +319,3 @@ def _active(db: sqlite3.Connection) -> Activation | None:
     query = "SELECT generation, model, namespace FROM activations ORDER BY generation DESC LIMIT 1"
     row = db.execute(query).fetchone()
     return Activation(*row) if row else None
-
-
-def _first(db: sqlite3.Connection, query: str, values: tuple[object, ...]) -> tuple[Any, ...]:
-    row: tuple[Any, ...] | None = db.execute(query, values).fetchone()
-    if row is None:
-        raise sqlite3.DatabaseError("a row that every store has is missing")
-    return row

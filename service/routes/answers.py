@@ -24,6 +24,7 @@ CODES[422].insert(0, "invalid")
 # What else is not known, by its code.
 UNKNOWN = {
     "article_unknown": MEANINGS[404],
+    "reader_unknown": "Nothing is kept of such a reader.",
     "model_unknown": "The request names a model that does not serve here.",
 }
 

@@ -4,20 +4,19 @@ FastAPI spends more on such a request than ranking does. What is refused, and in
 decided by the same functions on both ways.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import problems
 from service.bodies import BodyRequest
 from service.errors import ServiceError
-from service.running import Running, ready
-from service.stages import Stages
 from service.wire.base import Wire
 
 Body = TypeVar("Body", bound=Wire)
@@ -28,7 +27,7 @@ class Quick(Generic[Body]):
     """A POST route by its body and by what answers it, as JSON bytes."""
 
     body: type[Body]
-    answer: Callable[[Running, Body, Stages], bytes]
+    answer: Callable[[Request, Body], Awaitable[bytes]]
 
 
 class Lane:
@@ -61,10 +60,10 @@ class Lane:
 
 
 async def _answer(quick: Quick[Any], scope: Scope, receive: Receive) -> bytes:
-    request, stages = BodyRequest(scope, receive), scope["stages"]
+    request = BodyRequest(scope, receive)
     body = _validated(quick.body, await request.json())
-    stages.mark("body")
-    return quick.answer(ready(request.app), body, stages)
+    scope["stages"].mark("body")
+    return await quick.answer(request, body)
 
 
 def _validated(model: type[Body], value: object) -> Body:

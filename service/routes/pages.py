@@ -44,6 +44,8 @@ def _items(articles: Sequence[Picked], include: Sequence[str]) -> Iterator[dict[
             item["also"] = one.also
         if one.reasons is not None:
             item["reasons"] = one.reasons
+        if one.drawn is not None:
+            item["propensity"] = one.drawn.propensity
         yield item | {name: included(one, name) for name in include}
 
 

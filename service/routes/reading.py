@@ -1,12 +1,16 @@
 """Routes that answer readers: recommendations, rank."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from service.answer import Answer, Degraded
 from service.bodies import JsonRoute
+from service.errors import Unanswerable
+from service.exploration import Exploration
 from service.paging import Kind, Position, request_hash
 from service.recommend import Query as Wanted
 from service.recommend import Ranking
@@ -14,7 +18,6 @@ from service.routes.answers import documented, json_bytes, stages_of
 from service.routes.lane import Quick
 from service.routes.pages import page, provenance
 from service.running import Running, running
-from service.stages import Stages
 from service.wire.ranked import RankAnswer, RankBody, RecommendationAnswer, RecommendationBody
 
 # A later page may be of another size and tell otherwise; all else is the request.
@@ -33,9 +36,9 @@ async def recommendations(request: Request, body: RecommendationBody) -> Respons
     """Answer with the best eligible articles; `strategy` and `degraded` say how they were chosen.
 
     Without a known history: what is popular, then what is newest. A filter never returns fewer
-    articles than there are.
+    articles than there are. What a stored reader has hidden does not come, nor does its story.
     """
-    return json_bytes(recommended(running(request), body, stages_of(request)))
+    return json_bytes(await recommended(request, body))
 
 
 @router.post(
@@ -46,25 +49,38 @@ async def recommendations(request: Request, body: RecommendationBody) -> Respons
 )
 async def rank(request: Request, body: RankBody) -> Response:
     """Score candidates by the click model alone; ids unknown or not shown are in `missing`."""
-    return json_bytes(ranked(running(request), body, stages_of(request)))
+    return json_bytes(await ranked(request, body))
 
 
-def recommended(service: Running, body: RecommendationBody, stages: Stages) -> bytes:
+async def recommended(request: Request, body: RecommendationBody) -> bytes:
     """Answer `POST /v1/recommendations`."""
-    asked = request_hash(body.model_dump(mode="json", exclude=set(FREE)))
+    service, stages = running(request), stages_of(request)
+    # A null asks for nothing: without them there is a fifth less to do.
+    asked = request_hash(body.model_dump(mode="json", exclude=set(FREE), exclude_none=True))
     position = None
     if body.cursor is not None:
         position = service.pager.read(body.cursor, Kind.RECOMMENDATIONS, asked)
-    result = service.recommender.recommend(_query(service, body, position), stages)
+    query = _query(service, body, position)
+    lost: list[Degraded] = []
+    if body.user_id is not None:
+        query, lost = await _of_reader(service, query, body.user_id)
+        stages.mark("history")
+    if (exploration := _exploration(service, body)) is not None:
+        query = replace(query, draw=exploration.draw)
+    result = service.recommender.recommend(query, stages)
+    if lost:
+        result = replace(result, degraded=[*lost, *result.degraded])
     service.telemetry.strategies.labels(result.strategy).inc()
-    kind = Kind.RECOMMENDATIONS
-    answer = orjson.dumps(page(service, result, body.include, kind=kind, asked=asked))
+    answer = page(service, result, body.include, kind=Kind.RECOMMENDATIONS, asked=asked)
+    answer["request_id"] = _told(request, result, exploration)
+    told = orjson.dumps(answer)
     stages.mark("answer")
-    return answer
+    return told
 
 
-def ranked(service: Running, body: RankBody, stages: Stages) -> bytes:
+async def ranked(request: Request, body: RankBody) -> bytes:
     """Answer `POST /v1/rank`."""
+    service, stages = running(request), stages_of(request)
     result = service.recommender.rank(
         body.history, body.candidates, explain=body.explain, stages=stages
     )
@@ -78,6 +94,32 @@ QUICK: Mapping[str, Quick[Any]] = {
     "/v1/recommendations": Quick(RecommendationBody, recommended),
     "/v1/rank": Quick(RankBody, ranked),
 }
+
+
+async def _of_reader(
+    service: Running, query: Wanted, user_id: str
+) -> tuple[Wanted, list[Degraded]]:
+    """Add to a query what is stored of a reader; say where that could not be had."""
+    if service.settings.readers == "stateless":
+        raise Unanswerable("this service stores no readers")
+    known = await service.histories.of(user_id)
+    if known is None:
+        return query, [Degraded.HISTORY]
+    return replace(query, history=known.history, seen=known.seen, hidden=known.hidden), []
+
+
+def _exploration(service: Running, body: RecommendationBody) -> Exploration | None:
+    own = service.settings.exploration
+    return service.explorer.of(own if body.exploration is None else body.exploration)
+
+
+def _told(request: Request, result: Answer, exploration: Exploration | None) -> str:
+    """Return the request's id as feedback repeats it: with what was drawn, where that was so."""
+    request_id: str = request.scope["request_id"].decode()
+    if exploration is None:
+        return request_id
+    slots = [(one.facts.id, one.drawn) for one in result.articles if one.drawn is not None]
+    return exploration.told(request_id, slots)
 
 
 def _query(service: Running, body: RecommendationBody, position: Position | None) -> Wanted:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from contract.article import ArticleId, Name
@@ -24,6 +24,10 @@ def _only_text(value: object) -> object:
 # JSON has no times: text is the only form they come in, and numbers would be guessed at.
 Time = Annotated[AnyTime, Field(strict=False), BeforeValidator(_only_text)]
 Ids = Annotated[list[ArticleId], Field(max_length=MAX_IDS)]
+# What the publisher calls a reader; letters of e-mail addresses and URNs, no separator of paths.
+UserId = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:@+=~|-]+$")
+]
 # What else makes a cursor is said when it is read: it is refused then, with the reason.
 Cursor = Annotated[
     str,

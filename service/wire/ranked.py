@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from service.wire.base import MAX_N, Cursor, Filter, Ids, Wire
+from service.wire.base import MAX_N, Cursor, Filter, Ids, UserId, Wire
 from service.wire.pages import Collapse, Include, Item, Page, Provenance
 
 
@@ -19,6 +20,9 @@ class RecommendationBody(Wire):
     )
 
     history: Annotated[Ids, Field(description="clicked articles, oldest first")] = []
+    user_id: Annotated[
+        UserId | None, Field(description="the stored reader whose history counts; or `history`")
+    ] = None
     n: Annotated[int, Field(ge=1, le=MAX_N)] = 10
     candidates: Annotated[Ids | None, Field(description="choose among these only")] = None
     filter: Filter = Filter()
@@ -40,7 +44,19 @@ class RecommendationBody(Wire):
     collapse: Collapse = True
     include: Include = []
     explain: bool = False
+    exploration: Annotated[
+        float | None,
+        Field(ge=0, le=0.5, description="share of slots drawn at random; null: the service's own"),
+    ] = None
     cursor: Cursor | None = None
+
+    @field_validator("user_id")
+    @classmethod
+    def _or_history(cls, user_id: str | None, others: ValidationInfo) -> str | None:
+        # Of the field, not of the whole: whoever sends none pays nothing.
+        if user_id is not None and others.data.get("history"):
+            raise PydanticCustomError("one_reader", "a reader is a history or a user id")
+        return user_id
 
 
 class RankBody(Wire):
@@ -70,15 +86,20 @@ class Reasons(BaseModel):
 
 
 class RecommendedItem(Item):
-    """One recommended article, and why where that was asked."""
+    """One recommended article, and why where that was asked.
+
+    `propensity` is the probability of its choice given the slots before, where slots were explored.
+    """
 
     reasons: Reasons | None = None
+    propensity: float | None = None
 
 
 class RecommendationAnswer(Page):
-    """A page of recommended articles, best first."""
+    """A page of recommended articles, best first; feedback on it repeats `request_id`."""
 
     items: list[RecommendedItem]
+    request_id: str
     strategy: Literal["personal", "popular", "latest", "none"]
 
 

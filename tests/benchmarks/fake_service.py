@@ -82,7 +82,8 @@ class FakeService:
         found = self._numbers(cursor)
         items = [{"id": f"F{n}", "score": 1.0, "rank": n + 1, **fields} for n in found]
         told = {"strategy": strategy if items else "none", "empty": None if items else "filter"}
-        return {"items": items, "next_cursor": str(found.stop), **told, **MADE_BY}
+        told = {"next_cursor": str(found.stop), "request_id": "r", **told}
+        return {"items": items, **told, **MADE_BY}
 
     def _ranking(self, asked: list[str]) -> Answer:
         found = asked if self._is_right else asked[: self.count]

@@ -22,6 +22,7 @@ from service.paging import MAX_CHARS
 from service.problems import TABLE
 from service.routes.publishing import BATCH_TIMEOUT_S
 from service.settings import Settings
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG, OPENAPI = ROOT / "docker/nginx.conf", ROOT / "docs/openapi.json"
@@ -46,8 +47,11 @@ def writing() -> list[tuple[str, str]]:
     return [r for r in versioned() if r[0] in {"PUT", "DELETE"} or r[1] == "/v1/news:batch"]
 
 
-def reading() -> list[tuple[str, str]]:
-    """Return the others, but for those whose path is also written to: nginx goes by the path."""
+def repeatable() -> list[tuple[str, str]]:
+    """Return those that do the same when done twice, of paths that are never written to.
+
+    Nginx goes by the path. Feedback is one of them: an event counts once however often it is sent.
+    """
     written = {path for _, path in writing()}
     return [(method, path) for method, path in versioned() if path not in written]
 
@@ -118,6 +122,7 @@ def adapted(folder: Path, port: int, upstreams: list[int]) -> Path:
         text = text.replace(f"service-{number}:8000", f"127.0.0.1:{upstream}")
     text = text.replace("listen 8080", f"listen 127.0.0.1:{port}")
     text = text.replace("/tmp/", f"{folder}/").replace("/dev/stdout", f"{folder}/access.log")  # noqa: S108
+    text = text.replace("error_log stderr", f"error_log {folder}/errors.log")
     if os.geteuid() == 0:
         # Started by root, nginx would give its workers a user that cannot see this folder.
         text = f"user root;\n{text}"
@@ -225,8 +230,8 @@ def test_a_request_id_is_passed_on_when_it_is_sound_and_made_when_not(balancer: 
 
 
 @needs_nginx
-@pytest.mark.parametrize(("method", "path"), reading())
-def test_a_reading_request_is_tried_on_the_other_replica(
+@pytest.mark.parametrize(("method", "path"), repeatable())
+def test_what_may_be_repeated_is_tried_on_the_other_replica(
     balancer: Balancer, method: str, path: str
 ) -> None:
     """A replica that sheds or is not ready costs readers nothing, whatever they ask for."""
@@ -248,8 +253,30 @@ def test_a_refused_write_is_sent_once(balancer: Balancer, method: str, path: str
 
 def test_a_route_that_writes_is_known_as_one() -> None:
     """A new one is noticed here before the balancer repeats it."""
-    assert {path for _, path in writing()} == {"/v1/news/S0001", "/v1/news:batch"}
-    assert set(versioned()) - {*reading(), *writing()} == {("GET", "/v1/news/S0001")}
+    assert {path for _, path in writing()} == {
+        "/v1/news/S0001",
+        "/v1/news:batch",
+        "/v1/users/S0001",
+    }
+    left = set(versioned()) - {*repeatable(), *writing()}
+    assert left == {("GET", "/v1/news/S0001"), ("GET", "/v1/users/S0001")}
+
+
+@needs_nginx
+def test_no_log_tells_whose_record_was_asked_for(balancer: Balancer, tmp_path: Path) -> None:
+    """Not even when no replica answers, which is told with the path of any other request."""
+    for replica in balancer.replicas:
+        replica.shutdown()
+        replica.server_close()
+    balancer.send("GET", "/v1/users/reader-7")
+    balancer.send("DELETE", "/v1/users/reader-7")
+    balancer.send("GET", "/v1/news/S0001")
+    # Each of nginx's processes writes when it gets round to it.
+    wait_until(lambda: len((tmp_path / "access.log").read_text().splitlines()) == 3, 5)
+    wait_until(lambda: "S0001" in (tmp_path / "errors.log").read_text(), 5)
+    logs = (tmp_path / "access.log").read_text() + (tmp_path / "errors.log").read_text()
+    assert "reader-7" not in logs
+    assert logs.count('"path":"/v1/users/{id}"') == 2
 
 
 @needs_nginx
@@ -268,7 +295,7 @@ def test_the_limits_are_those_of_the_settings() -> None:
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     text = CONFIG.read_text("utf-8")
     caps = [int(n) * UNITS[u] for n, u in re.findall(r"client_max_body_size (\d+)([km]);", text)]
-    assert caps == [defaults["max_body_bytes"], defaults["max_batch_bytes"]]
+    assert caps == [defaults["max_body_bytes"], *2 * [defaults["max_batch_bytes"]]]
     waits = [int(n) for n in re.findall(r"proxy_read_timeout (\d+)s;", text)]
     assert waits[0] > defaults["request_timeout_s"]
     assert waits[1] > BATCH_TIMEOUT_S

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -24,6 +25,9 @@ def request_of(words: list[str]) -> dict[str, Any]:
     url = next(word for word in words if word.startswith("localhost:8000"))
     options = {words[i]: words[i + 1] for i in range(len(words) - 1) if words[i].startswith("-")}
     content = content or options.get("-d")
+    if content:
+        # What the page's shell has in a variable.
+        content = content.replace("$now", datetime.now(UTC).isoformat())
     method = options.get("-X", "POST" if content else "GET")
     name, _, value = options.get("-H", "x-none: x").partition(": ")
     path = url.removeprefix("localhost:8000")

@@ -1,12 +1,15 @@
 """Redis absent, hung, gone, or back without its data: reads go on, writes wait for nobody."""
 
+import json
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -31,10 +34,19 @@ NEED_THE_STORE = {
     "DELETE /v1/news/{id}",
     "POST /v1/news:batch",
     "GET /v1/news",
+    "POST /v1/feedback",
+    "GET /v1/users/{id}",
+    "DELETE /v1/users/{id}",
 }
 LINES = {
-    "content": b'{"id": "B1", "title": "x"}',
-    "headers": {"content-type": "application/x-ndjson"},
+    "POST /v1/news:batch": {"id": "B1", "title": "x"},
+    "POST /v1/feedback": {
+        "event_id": "e-1",
+        "type": "click",
+        "user_id": "reader-1",
+        "news_id": "N1",
+        "at": datetime.now(UTC).isoformat(),
+    },
 }
 SANE_EXITS = {0, -signal.SIGTERM}
 
@@ -87,6 +99,27 @@ def test_a_hung_redis_slows_no_read(service: Service, own_redis: RedisServer) ->
     assert service.client.put("/v1/news/N1", json={"title": "x"}).status_code == 200
 
 
+def test_a_reader_whose_history_is_out_of_reach_is_answered_as_one_unknown(
+    service: Service, own_redis: RedisServer
+) -> None:
+    """At once and with the reason, while the store hangs and when it is known to be lost."""
+    click = {**LINES["POST /v1/feedback"], "at": datetime.now(UTC).isoformat()}
+    assert service.client.post("/v1/feedback", json=[click]).json()["accepted"] == 1
+    asked = {"json": {"user_id": "reader-1"}}
+    known, _ = _timed(service, "POST", "/v1/recommendations", **asked)
+    assert (known.json()["strategy"], known.json()["degraded"]) == ("personal", [])
+    with own_redis.paused():
+        for _ in range(10):
+            answer, took = _timed(service, "POST", "/v1/recommendations", **asked)
+            assert (answer.status_code, took < QUICK_S) == (200, True)
+            assert answer.json()["strategy"] != "personal"
+            assert answer.json()["degraded"][0] == "history"
+    own_redis.kill()
+    answer, took = _timed(service, "POST", "/v1/recommendations", **asked)
+    assert (answer.status_code, answer.json()["degraded"][0]) == (200, "history")
+    assert took < QUICK_S
+
+
 def test_during_an_outage_what_needs_the_store_is_503(
     service: Service, own_redis: RedisServer
 ) -> None:
@@ -97,10 +130,11 @@ def test_during_an_outage_what_needs_the_store_is_503(
     own_redis.kill()
     for route, body in ROUTES.items():
         method, path = route.split()
-        sent = {"json": body} if body is not None else {}
-        answer, took = _timed(
-            service, method, path.replace("{id}", "N1"), **(LINES if ":batch" in path else sent)
-        )
+        sent: dict[str, Any] = {"json": body} if body is not None else {}
+        if route in LINES:
+            kind = {"content-type": "application/x-ndjson"}
+            sent = {"content": json.dumps(LINES[route]), "headers": kind}
+        answer, took = _timed(service, method, path.replace("{id}", "N1"), **sent)
         assert took < QUICK_S + MARGIN_S, route
         if route in NEED_THE_STORE:
             check_refused(answer, own_redis)

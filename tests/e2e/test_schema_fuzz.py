@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import a_catalogue
+from tests.service.events import a_click
 from tests.serving import Service, environment, serving
 from tests.waiting import wait_until
 
@@ -51,9 +52,13 @@ def test_generated_requests_find_nothing_undocumented(
 
 
 def fill(service: Service) -> None:
-    """Publish articles under the ids that the examples name, so that there is much to answer."""
+    """Publish articles and send an event under the ids that the examples name.
+
+    So there is much to answer.
+    """
     for number, article in enumerate(a_catalogue(ARTICLES), 1):
         body = {"title": article.title, "topic": article.topic}
         assert service.client.put(f"/v1/news/S{number:04}", json=body).status_code == 200
+    assert service.client.post("/v1/feedback", json=[a_click()]).json()["accepted"] == 1
     count = f"newsbert_articles {float(ARTICLES)}"
     wait_until(lambda: count in service.client.get("/metrics").text, 10)

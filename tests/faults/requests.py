@@ -27,13 +27,17 @@ ROUTES: Mapping[str, dict[str, Any] | None] = {
     "GET /v1/latest": None,
     "GET /v1/trending": None,
     "GET /v1/models": None,
+    "POST /v1/feedback": None,
+    "GET /v1/users/{id}": None,
+    "DELETE /v1/users/{id}": None,
     "GET /health/live": None,
     "GET /health/ready": None,
     "GET /metrics": None,
 }
 JSON_ROUTES = [route for route, body in ROUTES.items() if body is not None]
-BODY_ROUTES = [*JSON_ROUTES, "POST /v1/news:batch"]
-ID_ROUTES = [route for route in ROUTES if "{id}" in route]
+BODY_ROUTES = [*JSON_ROUTES, "POST /v1/news:batch", "POST /v1/feedback"]
+# Of articles; ids of readers may have more letters (tests/service/test_routes_users.py).
+ID_ROUTES = [route for route in ROUTES if "/news/{id}" in route]
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 CAP = Settings.model_fields["max_body_bytes"].default

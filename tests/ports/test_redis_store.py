@@ -50,7 +50,7 @@ def test_the_layout_is_as_written_down(redis_shelf: Shelf, redis_server: RedisSe
     """Keys and fields are a data format: changing one needs a new schema number."""
     store = redis_shelf.open()
     put(store, PUBLICATION)
-    store.replace_popularity({"N1": 0.5})
+    store.replace_popularity({"N1": 0.5}, at=1.0)
     store.activate(model="m1", namespace=SPACE)
     store.secret("cursor")
     keys = redis_server.run("KEYS", "*")

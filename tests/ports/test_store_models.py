@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from service.ports import Activation, Store
-from tests.stores import SPACE, Shelf
+from tests.stores import NOW, SPACE, Shelf
 
 OTHER_SPACE = "space-2"
 WRITERS = 4
@@ -18,19 +18,20 @@ def test_popularity_starts_empty(store: Store) -> None:
     assert store.popularity(0) is None
     table = store.popularity(-1)
     assert table is not None
-    assert (table.revision, dict(table.weights)) == (0, {})
+    assert (table.revision, dict(table.weights), table.at) == (0, {}, 0.0)
 
 
 def test_an_import_replaces_the_whole_table(shelf: Shelf) -> None:
     """Each import is a new revision, told once to every reader; old weights are gone."""
     store, reader = shelf.open(), shelf.open()
-    assert store.replace_popularity({f"N{i}": i / 3 for i in range(5_000)}) == 1
-    assert store.replace_popularity({"N1": -2.5, "N2": 0.1}) == 2
+    assert store.replace_popularity({f"N{i}": i / 3 for i in range(5_000)}, at=NOW) == 1
+    assert store.replace_popularity({"N1": -2.5, "N2": 0.1}, at=NOW + 1 / 3) == 2
     table = reader.popularity(1)
     assert table is not None
     assert (table.revision, dict(table.weights)) == (2, {"N1": -2.5, "N2": 0.1})
+    assert table.at == NOW + 1 / 3
     assert reader.popularity(2) is None
-    assert store.replace_popularity({}) == 3
+    assert store.replace_popularity({}, at=NOW) == 3
     assert reader.popularity(2).weights == {}  # type: ignore[union-attr]
 
 
@@ -41,7 +42,7 @@ def test_readers_never_see_parts_of_two_imports(shelf: Shelf) -> None:
 
     def write(writer: Store, start: int) -> None:
         for i in range(start, 30, 2):
-            writer.replace_popularity({f"N{n}": float(i) for n in range(40)})
+            writer.replace_popularity({f"N{n}": float(i) for n in range(40)}, at=float(i))
 
     def read() -> int:
         last = 0
@@ -50,7 +51,7 @@ def test_readers_never_see_parts_of_two_imports(shelf: Shelf) -> None:
             if table is not None:
                 assert table.revision > last
                 assert len(table.weights) == 40
-                assert len(set(table.weights.values())) == 1
+                assert set(table.weights.values()) == {table.at}
                 last = table.revision
         return last
 

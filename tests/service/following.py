@@ -11,9 +11,11 @@ import numpy as np
 
 from service.batching import Batcher
 from service.catalogue import Catalogue
+from service.decay import Decay
 from service.filler import Filler
 from service.follower import Follower, Pace
 from service.id_table import ABSENT
+from service.popularity import PopularityReader
 from service.ports import Activation
 from service.saved import Saved
 from service.storage import AsyncStore
@@ -31,6 +33,8 @@ from tests.service.fakes import (
     FlakyStore,
     a_publication,
 )
+
+HALF_LIFE_S = 24 * HOUR
 
 
 class Process:
@@ -56,6 +60,7 @@ class Process:
             activate=partial(store.activate, model=MODEL, namespace=SPACE),
             clock=clock,
             telemetry=self.telemetry,
+            popularity=PopularityReader(Decay(HALF_LIFE_S)),
             pace=pace,
         )
 

@@ -23,6 +23,7 @@ OTHERS = (
 DETAILS = {
     "unreadable_body": "The body is not JSON, ended early, or did not arrive in time.",
     "model_unknown": UNKNOWN["model_unknown"],
+    "reader_unknown": UNKNOWN["reader_unknown"],
     "cursor_refused": "The cursor is malformed, too old, or of another request; start again.",
     "unanswerable": "The request asks for what this model or service does not have.",
     "overloaded": "Shed before any work was done.",

@@ -183,8 +183,15 @@ class Oracle:
             and (after is None or (published is not None and published > after))
             and (query.candidates is None or one.id in query.candidates)
             and one.id not in query.exclude
-            and not (query.exclude_seen and one.id in query.history)
+            and not (query.exclude_seen and one.id in (*query.history, *query.seen))
+            and not self.is_hidden(one.id)
         )
+
+    def is_hidden(self, article_id: str) -> bool:
+        """Say whether the reader has hidden an article, or another that tells its story."""
+        hidden, library = self.query.hidden, self.library
+        stories = [i for i in hidden if i in library.articles]
+        return article_id in hidden or any(library.is_one_story(i, article_id) for i in stories)
 
     def by_model(self, v: Vector, history: NDArray[Any]) -> float:
         """Score one article: s (u.v + lambda t) + b.v."""

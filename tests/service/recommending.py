@@ -6,6 +6,7 @@ from typing import Any
 from contract.article import Vectors
 from service.answer import Answer
 from service.catalogue import Catalogue
+from service.popularity import PopularityUpdate
 from service.ports import StoredArticle
 from service.recommend import Limits, Query, Recommender
 from service.retrieval import Retrieval
@@ -65,5 +66,5 @@ def recommend(
 ) -> Answer:
     """Answer one query on a catalogue of these articles."""
     catalogue = a_catalogue(*stored)
-    catalogue.set_popularity(popularity or {})
+    catalogue.set_popularity(PopularityUpdate(popularity or {}))
     return a_recommender(catalogue).recommend(Query(**query))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from service.catalogue import Catalogue
 from service.lexicon import Lexicon
+from service.popularity import PopularityUpdate
 from service.ports import Activation
 from service.saved import Saved
 from service.saving import Keeper
@@ -70,7 +71,7 @@ def a_catalogue(lexicon: Lexicon) -> Catalogue:
         ],
         NOW,
     )
-    catalogue.set_popularity({"N1": 0.5, "N8": 1.5})
+    catalogue.set_popularity(PopularityUpdate({"N1": 0.5, "N8": 1.5}))
     return catalogue
 
 

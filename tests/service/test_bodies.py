@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
 
 from service import problems
-from service.bodies import BatchRoute, JsonRoute, parse
+from service.bodies import BatchRoute, EitherRequest, EitherRoute, JsonRoute, parse
 from service.errors import UnreadableBody
 from tests.service.web import client_of
 
@@ -33,6 +33,7 @@ def an_app(receive_timeout_s: float = 5.0) -> FastAPI:
     )
     problems.install(app)
     json, lines = APIRouter(route_class=JsonRoute), APIRouter(route_class=BatchRoute)
+    either = APIRouter(route_class=EitherRoute)
 
     @json.post("/json")
     async def of_json(body: Body) -> int:
@@ -46,8 +47,12 @@ def an_app(receive_timeout_s: float = 5.0) -> FastAPI:
     async def of_lines(request: Request) -> int:
         return len(await request.body())
 
-    app.include_router(json)
-    app.include_router(lines)
+    @either.post("/either")
+    async def of_either(request: EitherRequest) -> int:
+        return len(await request.body()) if request.has_lines else len(str(await request.json()))
+
+    for router in (json, lines, either):
+        app.include_router(router)
     return app
 
 
@@ -94,7 +99,16 @@ async def test_of_two_media_types_the_first_counts(first: str, second: str, stat
 )
 async def test_lines_are_read(media_type: str) -> None:
     """A batch has several names, and a cap of its own."""
-    assert (await send("/lines", b"x" * BATCH_CAP, media_type)).json() == BATCH_CAP
+    for path in ("/lines", "/either"):
+        assert (await send(path, b"x" * BATCH_CAP, media_type)).json() == BATCH_CAP
+
+
+async def test_where_either_is_read_the_media_type_decides() -> None:
+    """JSON is parsed, and refused where it is none; lines come as they are."""
+    assert (await send("/either", b" 12 ")).json() == 2
+    assert (await send("/either", b" 12 ", "application/jsonl; charset=utf-8")).json() == 4
+    for content, media_type, status in ((b"{", "application/json", 400), (b"{", "text/xml", 415)):
+        assert (await send("/either", content, media_type)).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -128,7 +142,12 @@ async def test_an_encoded_body_is_refused(encoding: str) -> None:
 @pytest.mark.parametrize("is_declared", [True, False])
 @pytest.mark.parametrize(
     ("path", "cap", "media_type"),
-    [("/json", CAP, "application/json"), ("/lines", BATCH_CAP, "application/x-ndjson")],
+    [
+        ("/json", CAP, "application/json"),
+        ("/lines", BATCH_CAP, "application/x-ndjson"),
+        ("/either", CAP, "application/json"),
+        ("/either", BATCH_CAP, "application/x-ndjson"),
+    ],
 )
 async def test_a_body_over_its_cap_is_refused_unparsed(
     path: str, cap: int, media_type: str, is_declared: bool

@@ -14,6 +14,7 @@ from contract.article import Vectors
 from service.catalogue import LOGITS_AT_ONCE, MERGE_ROWS, Catalogue
 from service.errors import StoreUnavailable
 from service.id_table import ABSENT
+from service.popularity import PopularityUpdate
 from service.ports import Activation, StoredArticle
 from service.snapshot import Snapshot
 from tests.service.fakes import (
@@ -105,7 +106,7 @@ def test_a_changed_text_without_a_vector_hides_the_old_text() -> None:
 def test_merging_keeps_everything(added: int) -> None:
     """Above 2,000 changed ids there is one base again, with old, changed and new articles."""
     catalogue = a_catalogue_with(*many(1_000))
-    catalogue.set_popularity({"M0": 1.0, "M999": 2.0, "M1000": 3.0})
+    catalogue.set_popularity(PopularityUpdate({"M0": 1.0, "M999": 2.0, "M1000": 3.0}))
     catalogue.apply([a_take_down("M1", 2)], NOW)
     changed = many(added, version=3, start=500)
     for start in range(0, added, 700):
@@ -173,10 +174,10 @@ def test_a_load_replaces_everything() -> None:
 def test_popularity_goes_with_articles_that_come_later() -> None:
     """A table may name articles that are not there yet; it is replaced as a whole."""
     catalogue = a_catalogue_with(a_stored("N1"))
-    catalogue.set_popularity({"N1": 0.5, "N2": 1.5})
+    catalogue.set_popularity(PopularityUpdate({"N1": 0.5, "N2": 1.5}))
     catalogue.apply([a_stored("N2"), a_stored("N3")], NOW)
     assert catalogue.current.popularity.tolist() == [0.5, 1.5, -np.inf]
-    catalogue.set_popularity({"N3": 2.5})
+    catalogue.set_popularity(PopularityUpdate({"N3": 2.5}))
     assert catalogue.current.popularity.tolist() == [-np.inf, -np.inf, 2.5]
 
 
@@ -261,7 +262,7 @@ def test_a_load_and_a_merge_are_followed_by_an_index() -> None:
     assert first is not None
     assert (first.size, indexes.lent) == (5, [None])
     catalogue.apply([a_stored("N1")], NOW)
-    catalogue.set_popularity({"N1": 1.0})
+    catalogue.set_popularity(PopularityUpdate({"N1": 1.0}))
     assert catalogue.current.index is first
     snapshot = merged(catalogue)
     assert snapshot.index is not None

@@ -25,6 +25,7 @@ ANSWER: dict[str, Any] = {
     "degraded": [],
     "empty": None,
     "next_cursor": None,
+    "request_id": "r",
     "model": "m",
     "namespace": "n",
     "generation": 1,

@@ -6,16 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from contract.mind import write_folder
+from contract.mind import read_folder, write_folder
 from service.adapters.sqlite_store import SqliteStore
 from service.commands import evaluate, refresh, serve
+from service.exploration import Drawn, Exploration
+from service.feedback_commands import export_feedback, feedback
+from service.ports import Amendment
+from service.readers import Event, Kind, Record
 from tests.builders import a_catalogue, an_impression
 
 HEAVY = ("torch", "transformers", "fastapi", "uvicorn", "faiss", "onnxruntime", "redis")
-COMMANDS: dict[str, click.Command] = {"serve": serve, "refresh": refresh, "evaluate": evaluate}
+COMMANDS: dict[str, click.Command] = {
+    "serve": serve,
+    "refresh": refresh,
+    "evaluate": evaluate,
+    "feedback export": export_feedback,
+}
 # Nothing listens on port 1.
 UNREACHABLE = "redis://127.0.0.1:1/0"
 
@@ -99,6 +109,10 @@ def test_help_shows_the_variables_and_an_example(name: str, run: Callable[..., R
         ("refresh", ["file.tsv", "--threads"]),
         ("evaluate", ["no-such-bundle", "--mind", "."]),
         ("evaluate", ["."]),
+        ("feedback export", []),
+        ("feedback export", ["--mind", "new", "--since", "yesterday"]),
+        ("feedback export", ["--mind", "new", "--until", "2026-11-31"]),
+        ("feedback export", ["--mind", "new", "--reader-ttl-h", "0"]),
     ],
 )
 def test_wrong_usage_ends_with_2(
@@ -179,3 +193,93 @@ def test_a_bundle_is_evaluated(run: Callable[..., Result], news: Path, bundle_pa
     assert (table.exit_code, figures.exit_code) == (0, 0)
     assert "auc" in table.stdout
     assert '"auc": ' in figures.stdout
+
+
+# The first moment of a day long gone.
+AT = 1_700_006_400.0
+LONG = ("--reader-ttl-h", "1000000")
+
+
+@pytest.fixture
+def clicks(tmp_path: Path) -> None:
+    """Store what a reader was shown, once by exploration, and what was clicked."""
+    store = SqliteStore(tmp_path / "s.sqlite")
+    explored = Exploration(0.25, np.random.default_rng(1), store.secret("cursor"))
+    request = explored.told("r", [("N1", Drawn(0, is_best=True, among=2, propensity=0.875))])
+    events = [
+        Event(Kind.IMPRESSION, "e1", AT, ("N1", "N2"), request),
+        Event(Kind.CLICK, "e2", AT + 5, ("N1",), "r"),
+        Event(Kind.IMPRESSION, "e3", AT + 3_600, ("N2",), "a.name.of.their.own"),
+    ]
+    record = Record(read={"N1": AT + 5}).with_events(events).to_bytes()
+    made = Amendment({"a" * 32: record}, {}, {})
+    store.amend(["a" * 32], lambda _: made, expires_at=AT + 10**9, now=AT)
+    store.close()
+
+
+@pytest.mark.usefixtures("clicks")
+def test_feedback_is_exported_as_a_mind_folder(run: Callable[..., Result], tmp_path: Path) -> None:
+    """One line says how much; propensities are told by the names of our answers alone."""
+    result = run("feedback export", "--mind", tmp_path / "mind", *LONG)
+    assert result.exit_code == 0, result.output
+    (line,) = result.stdout.splitlines()
+    assert "2 impressions of 1 readers with 1 clicks" in line
+    folder = read_folder(tmp_path / "mind")
+    assert [(i.id, i.history, i.clicks) for i in folder.impressions] == [
+        ("e1", (), (True, False)),
+        ("e3", ("N1",), (False,)),
+    ]
+    propensities = (tmp_path / "mind" / "propensities.tsv").read_text()
+    assert propensities == f"e1\t{'a' * 32}\tN1:0.875\n"
+
+
+@pytest.mark.usefixtures("clicks")
+@pytest.mark.parametrize(
+    ("flags", "ids"),
+    [
+        (("--since", "2023-11-15"), ["e1", "e3"]),
+        (("--since", "2023-11-15T01:00:00Z"), ["e3"]),
+        (("--since", "2023-11-15T02:00:00+01:00"), ["e3"]),
+        (("--until", "2023-11-15T01:00:00"), ["e1"]),
+        (("--until", "2023-11-15"), []),
+        (("--since", "0001-01-01T00:00:00+12:00", "--until", "9999-12-31"), ["e1", "e3"]),
+    ],
+)
+def test_a_period_is_told_in_utc_or_with_an_offset(
+    flags: tuple[str, ...], ids: list[str], run: Callable[..., Result], tmp_path: Path
+) -> None:
+    """A day begins at midnight."""
+    target = ("--mind", tmp_path / "mind", *LONG)
+    assert run("feedback export", *target, *flags).exit_code == 0
+    assert [one.id for one in read_folder(tmp_path / "mind").impressions] == ids
+
+
+@pytest.mark.usefixtures("clicks")
+def test_what_outlived_its_time_is_not_exported(run: Callable[..., Result], tmp_path: Path) -> None:
+    """The time to live is that of the service."""
+    result = run("feedback export", "--mind", tmp_path / "mind")
+    assert "0 impressions of 0 readers" in result.stdout
+
+
+def test_an_export_onto_something_fails_in_one_line(run: Callable[..., Result], news: Path) -> None:
+    """A data set is no place for another one."""
+    before = news.read_bytes()
+    assert fails_in_one_line(run("feedback export", "--mind", news.parent), "not empty")
+    assert news.read_bytes() == before
+
+
+def test_an_export_from_nowhere_fails_in_one_line(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    """And leaves no folder."""
+    target = tmp_path / "mind"
+    result = run("feedback export", "--mind", target, "--store", UNREACHABLE)
+    assert fails_in_one_line(result, "StoreUnavailable")
+    assert not target.exists()
+
+
+def test_feedback_alone_tells_what_can_be_done_with_it() -> None:
+    """There is one thing."""
+    result = CliRunner().invoke(feedback, ["--help"])
+    assert result.exit_code == 0
+    assert "export" in result.output

@@ -14,6 +14,7 @@ from service import follower
 from service.ports import Activation
 from tests.service.fakes import (
     MODEL,
+    NOW,
     PATIENCE_S,
     SPACE,
     FakeEncoder,
@@ -156,9 +157,9 @@ async def test_a_gap_in_the_log_makes_it_load_again(
 
 async def test_popularity_is_polled(process: Process, store: FlakyStore) -> None:
     """A new table replaces the old one; the same revision is read once."""
-    store.inner.replace_popularity({"N1": 1.5})
+    store.inner.replace_popularity({"N1": 1.5}, at=NOW)
     await until(lambda: popularity(process) == {"N1": 1.5})
-    store.inner.replace_popularity({"N2": 2.5})
+    store.inner.replace_popularity({"N2": 2.5}, at=NOW)
     publish(store, "N2")
     await until(lambda: popularity(process) == {"N1": -np.inf, "N2": 2.5})
 
@@ -174,7 +175,7 @@ async def test_popularity_is_looked_up_away_from_the_event_loop(
         set_popularity(weights)
 
     monkeypatch.setattr(process.catalogue, "set_popularity", noting)
-    store.inner.replace_popularity({"N1": 1.5})
+    store.inner.replace_popularity({"N1": 1.5}, at=NOW)
     await until(lambda: popularity(process) == {"N1": 1.5})
     assert threading.current_thread() not in threads
 
@@ -184,7 +185,7 @@ async def test_popularity_is_there_when_the_process_is_ready(
 ) -> None:
     """The first answer already knows what is popular."""
     publish(store, "N1")
-    store.inner.replace_popularity({"N1": 1.5})
+    store.inner.replace_popularity({"N1": 1.5}, at=NOW)
     async with started(store, encoder, executor) as process:
         await until(lambda: process.follower.is_ready)
         assert popularity(process) == {"N1": 1.5}
@@ -194,7 +195,7 @@ async def test_a_store_that_gives_no_popularity_is_followed_all_the_same(
     process: Process, store: FlakyStore
 ) -> None:
     """Neither behind nor lost: it is said, tried seldom, and the table of before stays."""
-    store.inner.replace_popularity({"N1": 1.5})
+    store.inner.replace_popularity({"N1": 1.5}, at=NOW)
     await until(lambda: popularity(process) == {"N1": 1.5})
     with capture_logs() as events:
         store.refuse("popularity")
@@ -214,7 +215,7 @@ async def test_without_its_popularity_a_store_is_loaded_all_the_same(
     """Once, whatever is popular; that comes as soon as it can be read, after a pause."""
     monkeypatch.setattr(follower, "RETRY_PAUSE_S", pause_s)
     publish(store, "N1")
-    store.inner.replace_popularity({"N1": 1.5})
+    store.inner.replace_popularity({"N1": 1.5}, at=NOW)
     store.refuse("popularity")
     async with started(store, encoder, executor) as process:
         await until(lambda: process.follower.is_ready and not process.follower.is_behind)
@@ -275,11 +276,11 @@ async def test_of_a_store_in_anothers_place_all_is_read_anew(
     process: Process, store: FlakyStore
 ) -> None:
     """Articles, activation, and the popularity table also where both number it alike."""
-    store.inner.replace_popularity({"N1": 1.0})
+    store.inner.replace_popularity({"N1": 1.0}, at=NOW)
     await until(lambda: popularity(process) == {"N1": 1.0})
     other = FlakyStore()
     publish(other, "N1")
-    other.inner.replace_popularity({"N1": 2.0})
+    other.inner.replace_popularity({"N1": 2.0}, at=NOW)
     other.inner.activate(model="model-2", namespace=SPACE)
     store.inner = other.inner
     await until(lambda: popularity(process) == {"N1": 2.0})

@@ -18,6 +18,7 @@ from service.saved import Saved
 from service.storage import AsyncStore
 from tests.service.fakes import (
     MODEL,
+    NOW,
     PATIENCE_S,
     SPACE,
     FakeEncoder,
@@ -129,7 +130,7 @@ async def test_a_store_that_gives_no_popularity_does_not_keep_it_from_being_read
     store: FlakyStore, encoder: FakeEncoder, executor: Executor
 ) -> None:
     """What was popular then goes on being so."""
-    store.inner.replace_popularity({"N1": 1.5})
+    store.inner.replace_popularity({"N1": 1.5}, at=NOW)
     saved = await saved_with(store, encoder, executor, "N1")
     publish(store, "N2")
     store.refuse("popularity")
@@ -143,10 +144,10 @@ async def test_without_its_store_it_shows_what_was_saved_and_is_behind(
     store: FlakyStore, encoder: FakeEncoder, executor: Executor
 ) -> None:
     """Under the activation of then; once the store is back, what it holds."""
-    store.inner.replace_popularity({"N1": 1.5})
+    store.inner.replace_popularity({"N1": 1.5}, at=NOW)
     saved = await saved_with(store, encoder, executor, "N1", "N2")
     store.inner.take_down("N2")
-    store.inner.replace_popularity({"N1": 2.5})
+    store.inner.replace_popularity({"N1": 2.5}, at=NOW)
     store.is_down = True
     async with started(store, encoder, executor, saved=saved) as process:
         await until(lambda: process.follower.is_ready)
@@ -210,7 +211,7 @@ async def test_popularity_is_the_stores_also_where_it_has_none(
     store: FlakyStore, encoder: FakeEncoder, executor: Executor
 ) -> None:
     """The weights of then are not kept beside the articles of another store."""
-    store.inner.replace_popularity({"N1": 9.0})
+    store.inner.replace_popularity({"N1": 9.0}, at=NOW)
     saved = await saved_with(store, encoder, executor, "N1")
     other = FlakyStore()
     publish(other, "N1")

@@ -13,6 +13,7 @@ from service.diversify import Variety
 from service.errors import ArticleUnknown
 from service.lists import Lists, Wanted
 from service.paging import Kind, Position
+from service.popularity import PopularityUpdate
 from service.ports import StoredArticle
 from service.retrieval import Retrieval
 from tests.service.fakes import (
@@ -114,7 +115,9 @@ def test_a_list_is_filtered_before_it_is_cut(name: str) -> None:
 def test_trending_is_the_most_clicked_and_then_the_newest() -> None:
     """The score is the weight of the clicks, 0 without any."""
     catalogue = a_catalogue_with(*(an_hour_old(f"N{i}", 10 - i) for i in range(5)))
-    catalogue.set_popularity({"N0": log(2), "N2": log(7), "N1": log(2), "unknown": 9.0})
+    catalogue.set_popularity(
+        PopularityUpdate({"N0": log(2), "N2": log(7), "N1": log(2), "unknown": 9.0})
+    )
     answer = some_lists(catalogue).trending(Wanted())
     assert ids(answer) == ["N2", "N0", "N1", "N4", "N3"]
     assert [one.score for one in answer.articles] == pytest.approx([7, 2, 2, 0, 0])
@@ -226,7 +229,7 @@ def test_the_story_of_the_article_itself_is_similar_to_it() -> None:
 def test_the_pages_together_are_the_one_long_list(name: str, collapse: bool) -> None:
     """In ids, order, ranks and scores, whatever the sizes of the pages."""
     catalogue = a_catalogue_with(*(an_hour_old(f"N{i}", i) for i in range(40)), *of_stories())
-    catalogue.set_popularity({f"N{i}": i / 7 for i in range(0, 40, 3)})
+    catalogue.set_popularity(PopularityUpdate({f"N{i}": i / 7 for i in range(0, 40, 3)}))
     lists = some_lists(catalogue)
     whole = asked(lists, name, Wanted(n=200, collapse=collapse))
     wanted, found, sizes = Wanted(n=1, collapse=collapse), [], [1, 2, 7, 3, 200]
@@ -262,7 +265,7 @@ def test_what_changed_keeps_its_place_and_what_came_is_not_in_the_walk(name: str
         ],
         NOW,
     )
-    catalogue.set_popularity({last: 5.0})
+    catalogue.set_popularity(PopularityUpdate({last: 5.0}))
     then = asked(lists, name, next_page(answer, n=200, collapse=False))
     assert tuple(ids(then)) == tuple(i for i in answer.left if i != gone)
     assert [one.rank for one in then.articles] == list(range(3, 3 + len(then.articles)))

@@ -96,6 +96,7 @@ def test_every_route_is_documented(path: str, method: str, operation: dict[str, 
         ("/v1/news/{id} get", "404", "article_unknown"),
         ("/v1/news/{id}/similar get", "404", "article_unknown"),
         ("/v1/embeddings post", "404", "model_unknown"),
+        ("/v1/users/{id} get", "404", "reader_unknown"),
         ("/v1/search post", "422", "invalid, cursor_refused, unanswerable"),
     ],
 )
@@ -161,8 +162,8 @@ async def test_every_command_on_the_page_works(bundle_path: Path) -> None:
 
 
 def template(answer: httpx.Response) -> str:
-    """Return the path with an article's id replaced by its name."""
-    return re.sub(r"^/v1/news/[^/]+", "/v1/news/{id}", answer.request.url.path)
+    """Return the path with the id of an article or a reader replaced by its name."""
+    return re.sub(r"^/v1/(news|users)/[^/]+", r"/v1/\1/{id}", answer.request.url.path)
 
 
 def test_the_pages_error_example_has_the_one_shape() -> None:

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from math import log
 
 import numpy as np
 import orjson
 import pytest
 
 from service.orders import best, clicks, newest, popular
+from service.popularity import PopularityUpdate
 from service.snapshot import Snapshot
 from tests.service.fakes import NOW, a_catalogue_with, a_stored
 
@@ -60,10 +62,19 @@ def least_cpu_s(call: Callable[[], object]) -> float:
     return min(times)
 
 
+def test_clicks_are_told_as_they_weigh_by_now() -> None:
+    """In the same order; without any there is nothing to cool."""
+    catalogue = a_catalogue_with(*(a_stored(f"N{i}") for i in range(3)))
+    catalogue.set_popularity(PopularityUpdate({"N0": log(4), "N1": log(8)}, cooling=log(4)))
+    rows, scores = popular(catalogue.current, np.arange(3), 3)
+    assert ids_of(catalogue.current, rows) == ["N1", "N0", "N2"]
+    assert scores.tolist() == pytest.approx([2.0, 1.0, 0.0])
+
+
 def test_weights_beyond_all_numbers_are_numbers() -> None:
-    """Weights against a fixed epoch grow for ever; JSON has no infinity, and order stays."""
+    """An import may give any; JSON has no infinity, and order stays."""
     catalogue = a_catalogue_with(*(a_stored(f"N{i}") for i in range(4)))
-    catalogue.set_popularity({"N0": 2.0, "N1": 800.0, "N2": 900.0})
+    catalogue.set_popularity(PopularityUpdate({"N0": 2.0, "N1": 800.0, "N2": 900.0}))
     snapshot = catalogue.current
     rows, scores = popular(snapshot, np.arange(4), 4)
     assert ids_of(snapshot, rows) == ["N2", "N1", "N0", "N3"]

@@ -10,6 +10,7 @@ import pytest
 from service.adapters.faiss_search import FaissSearch
 from service.answer import Degraded, Strategy
 from service.criteria import Criteria
+from service.popularity import PopularityUpdate
 from service.recommend import Query
 from tests.service.fakes import (
     ACTIVATION,
@@ -207,7 +208,7 @@ def test_rank_gives_the_model_score_alone() -> None:
     """Neither freshness nor popularity counts, and what was read is not left out."""
     stored = {i: a_stored(i) for i in ("N1", "N2", "N3")}
     catalogue = a_catalogue(*stored.values())
-    catalogue.set_popularity({"N3": 100.0})
+    catalogue.set_popularity(PopularityUpdate({"N3": 100.0}))
     ranking = a_recommender(catalogue).rank(["N1"], ["N3", "N1", "N2", "N3"])
     expected = Oracle(Library(stored), Query(history=["N1"], exclude_seen=False)).scores
     assert ranking.ids == sorted(expected, key=lambda i: -expected[i])

@@ -11,6 +11,7 @@ import pytest
 from service.adapters.faiss_search import FaissSearch
 from service.answer import Answer, Degraded
 from service.criteria import Criteria
+from service.popularity import PopularityUpdate
 from service.ports import StoredArticle
 from service.recommend import Query
 from tests.service.fakes import HOUR, NOW, NumpySearch, a_stored
@@ -77,6 +78,8 @@ def a_random_query(random: np.random.Generator, known: Sequence[str]) -> Query:
         candidates=maybe(some(60), None, 0.2),
         exclude=some(10),
         exclude_seen=bool(random.random() < 0.7),
+        seen=maybe(some(40), [], 0.4),
+        hidden=maybe(some(12), [], 0.4),
         half_life_s=maybe(HOUR * float(random.uniform(1, 48)), None, 0.5),
         popularity_weight=maybe(float(random.uniform(0, 2)), 0.0, 0.5),
         diversity=maybe(float(random.choice([0.1, 0.3, 0.6, 0.9])), 0.0, 0.6),
@@ -123,7 +126,7 @@ def test_recommendations_equal_the_oracle(
     stored = {one.id: one for one in a_mixed_catalogue(seed, size)}
     popularity = {i: log(random.integers(1, 30)) for i in stored if random.random() < 0.3}
     catalogue = a_catalogue(*stored.values())
-    catalogue.set_popularity(popularity)
+    catalogue.set_popularity(PopularityUpdate(popularity))
     library = Library(stored, popularity, limits)
     services = [a_recommender(catalogue, search=s, limits=limits) for s in SEARCHES.values()]
     torn = 0
@@ -136,7 +139,7 @@ def test_recommendations_equal_the_oracle(
             found = difference(service.recommend(oracle.query), oracle)
             assert found == "", f"request {number} by {name}: {oracle.query}"
     # Copies of one vector may stand on both sides of the R-th place.
-    assert torn <= 0.05 * requests
+    assert torn <= 0.06 * requests
 
 
 def test_an_answer_that_differs_from_the_oracle_is_noticed() -> None:

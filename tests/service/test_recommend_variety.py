@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from service.answer import Degraded
+from service.popularity import PopularityUpdate
 from service.recommend import Query
 from tests.service.fakes import HOUR, NOW, a_stored
 from tests.service.recommending import (
@@ -96,7 +97,7 @@ def test_reasons_are_given_when_asked_for(explain: bool) -> None:
     """The parts sum to the score, whatever it is made of, with a history and without."""
     stored = [a_stored(f"N{i}", published_at=at(NOW - i * HOUR)) for i in range(9)]
     catalogue = a_catalogue(*stored)
-    catalogue.set_popularity({f"N{i}": float(i) for i in range(9)})
+    catalogue.set_popularity(PopularityUpdate({f"N{i}": float(i) for i in range(9)}))
     recommender = a_recommender(catalogue)
     query = Query(
         history=["N1", "N2", "N1"],

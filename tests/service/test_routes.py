@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from contract.article import Article
 from contract.bundle import Bundle
 from service.wire import articles, ranked
+from service.wire.lists import ListAnswer
 from tests.builders import a_catalogue
 from tests.service.fakes import until
 from tests.service.web import served, until_shown
@@ -168,7 +169,7 @@ async def test_the_newest_articles_are_listed(client: httpx.AsyncClient) -> None
     ]
     await publish(client, *articles)
     answer = (await client.get("/v1/latest", params={"n": 2})).json()
-    ranked.RecommendationAnswer.model_validate(answer)
+    ListAnswer.model_validate(answer)
     assert [item["id"] for item in answer["items"]] == ["N1", "N0"]
     assert answer["strategy"] == "latest"
     topics = {"topic": ["sports", "finance"]}

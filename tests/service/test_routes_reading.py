@@ -14,7 +14,7 @@ import pytest
 from service.wire.ranked import RankAnswer, RecommendationAnswer
 from tests.builders import a_catalogue
 from tests.problem_shape import MARKER, check_problem
-from tests.service.fakes import PATIENCE_S
+from tests.service.fakes import NOW, PATIENCE_S
 from tests.service.web import ids_of, posted, served
 from tests.stores import durable_store
 
@@ -108,7 +108,7 @@ async def test_novelty_may_count_more_than_the_score(client: httpx.AsyncClient) 
 async def test_what_others_clicked_counts(client: httpx.AsyncClient, store_url: str) -> None:
     """For readers who want that, for readers without a history, and in the list of it."""
     with closing(durable_store(store_url)) as store:
-        store.replace_popularity({"N3": 5.0, "N1": 1.0})
+        store.replace_popularity({"N3": 5.0, "N1": 1.0}, at=NOW)
     with anyio.fail_after(PATIENCE_S):
         while ids_of((await client.get("/v1/trending?n=2&collapse=false")).json()) != ["N3", "N1"]:  # noqa: ASYNC110
             await anyio.sleep(0.005)

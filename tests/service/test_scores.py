@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from contract.scoring import ClickModel
+from service.popularity import PopularityUpdate
 from service.scores import Scorer, Terms, by_clicks
 from service.snapshot import Snapshot
 from tests.service.fakes import DIM, HOUR, NOW, a_stored
@@ -21,7 +22,7 @@ def a_snapshot(size: int = 40) -> Snapshot:
         for i in range(size)
     ]
     catalogue = a_catalogue(*stored)
-    catalogue.set_popularity({"N1": log(5), "N2": 0.0})
+    catalogue.set_popularity(PopularityUpdate({"N1": log(5), "N2": 0.0}))
     return catalogue.current
 
 
@@ -84,3 +85,13 @@ def test_no_rows_have_no_scores() -> None:
         reader = SCORER.reader(snapshot, clicks)
         scored = SCORER.scored(snapshot, reader, np.array([], np.intp), Terms(1.0, HOUR, NOW))
         assert (len(scored.scores), scored.near > 0) == (0, True)
+
+
+def test_popularity_counts_as_it_is_by_now() -> None:
+    """What has cooled to less than one click earns nothing, and costs nothing."""
+    catalogue = a_catalogue(*(a_stored(f"N{i}") for i in range(3)))
+    catalogue.set_popularity(PopularityUpdate({"N0": log(8), "N1": log(2)}, cooling=log(4)))
+    snapshot = catalogue.current
+    scored = SCORER.scored(snapshot, SCORER.reader(snapshot, []), np.arange(3), Terms(0.5))
+    assert scored.popularity.tolist() == pytest.approx([0.5 * log(2), 0.0, 0.0])
+    assert by_clicks(snapshot, np.arange(3)).scores.tolist() == pytest.approx([2.0, 0.5, 0.0])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from service.catalogue import Catalogue
 from service.criteria import Criteria
 from service.id_table import ABSENT
+from service.popularity import PopularityUpdate
 from service.ports import StoredArticle
 from service.snapshot import Liveness, Snapshot
 from tests.service.fakes import ACTIVATION, DIM, HOUR, NOW, a_catalogue_with, a_stored, a_take_down
@@ -116,7 +117,7 @@ def test_any_order_of_any_changes_equals_a_plain_model(
 ) -> None:
     """Duplicates, stale versions and late vectors change nothing; old snapshots never change."""
     catalogue = Catalogue(ACTIVATION, DIM, history_ttl_s=HOUR, merge_rows=merge_rows)
-    catalogue.set_popularity({"N1": 1.5, "N3": 0.0})
+    catalogue.set_popularity(PopularityUpdate({"N1": 1.5, "N3": 0.0}))
     model, pinned = Model({}), [(catalogue.current, content(catalogue.current))]
     for chunk in chunks:
         for stored in chunk:
@@ -150,7 +151,7 @@ def test_popularity_set_later_is_not_seen_by_a_pinned_snapshot() -> None:
     """A request ranks by one popularity from start to end."""
     catalogue = a_catalogue_with(a_stored("N1"))
     pinned = catalogue.current
-    catalogue.set_popularity({"N1": 2.0})
+    catalogue.set_popularity(PopularityUpdate({"N1": 2.0}))
     assert pinned.popularity.tolist() == [-np.inf]
     assert catalogue.current.popularity.tolist() == [2.0]
 

@@ -6,7 +6,8 @@ its turn came; ranks run on, and every walk ends.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from service.diversify import Variety
 from service.errors import ArticleUnknown
 from service.lists import Lists, Wanted
 from service.paging import Kind, Pager, Position, request_hash
+from service.popularity import PopularityUpdate
 from service.ports import StoredArticle
 from service.recommend import Query
 from service.retrieval import Retrieval
@@ -73,6 +75,11 @@ class World:
         early, late = article.embargo_until, article.expires_at
         return not (early and early.timestamp() > now) and not (late and late.timestamp() <= now)
 
+    def is_told(self, article_id: str, hidden: Sequence[str]) -> bool:
+        """Say whether an article is a hidden one, or tells the story of one."""
+        one = self.stored[article_id]
+        return article_id in hidden or any(is_one_story(one, self.stored[i]) for i in hidden)
+
     def go_on(self) -> None:
         """Let time pass, and publish, change and take down a few articles."""
         random = self.random
@@ -94,18 +101,33 @@ class World:
     def tell_clicks(self) -> None:
         """Replace the articles' popularity."""
         picked = self.random.choice(list(self.stored), size=len(self.stored) // 3)
-        self.catalogue.set_popularity({str(i): float(self.random.normal()) for i in picked})
+        self.catalogue.set_popularity(
+            PopularityUpdate({str(i): float(self.random.normal()) for i in picked})
+        )
+
+
+def is_one_story(one: StoredArticle, other: StoredArticle) -> bool:
+    """Say whether two articles are there, mean the same, and are of the same days."""
+    if one.article is None or other.article is None or one.vector is None or other.vector is None:
+        return False
+    times = one.article.published_at, other.article.published_at
+    is_apart = None not in times and abs(times[0] - times[1]) > timedelta(hours=72)  # type: ignore[operator]
+    return float(one.vector.astype(float) @ other.vector) >= 0.96 and not is_apart
 
 
 @dataclass(frozen=True)
 class Walk:
-    """One request, to be asked page by page; `whole` asks for the first R articles as they are."""
+    """One request, to be asked page by page; `whole` asks for the first R articles as they are.
+
+    The reader hides more and more articles, from one page to the next.
+    """
 
     kind: Kind
     page: Callable[[int, Position | None], Answer]
     whole: Callable[[], Answer]
     is_plain: bool  # pages in the very order of the whole
     per_topic: int | None = None
+    hidden: list[str] = field(default_factory=list)
 
 
 def a_walk_through_a_list(world: World, retrieved: int) -> Walk:
@@ -144,7 +166,9 @@ def a_walk_through_recommendations(world: World, retrieved: int) -> Walk:
     def maybe(value: Any, otherwise: Any) -> Any:
         return value if random.random() < 0.5 else otherwise
 
+    hidden = [f"N{i}" for i in random.integers(10, size=random.integers(3))]
     plain = Query(
+        hidden=hidden,
         history=[f"N{i}" for i in random.integers(50, size=random.integers(6))],
         criteria=Criteria(topics=maybe(frozenset(TOPICS[:2]), frozenset())),
         half_life_s=maybe(24 * HOUR, None),
@@ -164,6 +188,7 @@ def a_walk_through_recommendations(world: World, retrieved: int) -> Walk:
         whole=lambda: recommender.recommend(replace(plain, n=retrieved)),
         is_plain=query is plain,
         per_topic=query.per_topic,
+        hidden=hidden,
     )
 
 
@@ -178,7 +203,8 @@ class Steps:
 
     def take(self, answer: Answer, n: int) -> None:
         """Check a page against what is due, and cross it off."""
-        self._due = [i for i in self._due if self._world.is_shown(i)]
+        world, hidden = self._world, self._walk.hidden
+        self._due = [i for i in self._due if world.is_shown(i) and not world.is_told(i, hidden)]
         listed = [one.facts.id for one in answer.articles]
         also = [i for one in answer.articles for i in one.also]
         if self._walk.is_plain:
@@ -234,6 +260,8 @@ def walked(seed: int) -> tuple[int, int]:
             assert not answer.left
             return page + 1, steps.beside
         world.go_on()
+        if walk.kind is Kind.RECOMMENDATIONS and random.random() < 0.2:
+            walk.hidden.append(str(random.choice(list(world.stored))))
         position = pagers[1 - page % 2].read(token, walk.kind, request)
     raise AssertionError("the walk does not end")
 

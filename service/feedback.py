@@ -1,0 +1,186 @@
+"""Feedback: events of readers to the store, many requests' together, each event counted once.
+
+What is acknowledged is stored. An event sent again is recognised in its reader's record, which is
+written in one step with the clicks that it counts.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, NamedTuple
+
+from service.decay import Decay
+from service.errors import Overloaded
+from service.ports import Amendment, Clock, Span
+from service.pseudonyms import Pseudonyms
+from service.readers import Event, Kind, Record, RecordDamaged, Taken, Verdict, taken
+from service.storage import AsyncStore
+from service.telemetry import Telemetry
+
+# Events of one write: enough to share what a commit costs, few enough that readers who are being
+# answered hardly wait for the thread that merges them.
+AT_ONCE: Final = 64
+# Events that wait; what comes beyond them is shed.
+MOST_WAITING: Final = 20_000
+
+
+class Sent(NamedTuple):
+    """An event, and whose it is."""
+
+    user_id: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """Events of one request that wait to be written, and where their verdicts go."""
+
+    sent: Sequence[Sent]
+    verdicts: "asyncio.Future[list[Verdict]]"
+
+    def tell(self, verdicts: list[Verdict]) -> None:
+        """Answer whoever waits; where the client has gone that is nobody."""
+        if not self.verdicts.done():
+            self.verdicts.set_result(verdicts)
+
+    def fail(self, error: Exception) -> None:
+        """Raise an error where somebody waits."""
+        if not self.verdicts.done():
+            self.verdicts.set_exception(error)
+
+
+class Feedback:
+    """Takes events of any number of requests at once and writes them in turn, in groups."""
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        pseudonyms: Pseudonyms,
+        decay: Decay,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        ttl_s: float,
+    ) -> None:
+        self._store = store
+        self._pseudonyms = pseudonyms
+        self._decay = decay
+        self._clock = clock
+        self._telemetry = telemetry
+        self._ttl_s = ttl_s
+        self._queue = deque[_Waiting]()
+        self._events_waiting = 0
+        self._writer: asyncio.Task[None] | None = None
+
+    async def take(self, sent: Sequence[Sent]) -> list[Verdict]:
+        """Return what became of each event, once those accepted are stored.
+
+        Raise Overloaded when too many wait, and StoreError when they could not be written: some may
+        be all the same, and are duplicates when they are sent again.
+        """
+        if self._events_waiting + len(sent) > MOST_WAITING:
+            raise Overloaded("too many events wait to be written")
+        self._events_waiting += len(sent)
+        try:
+            parts = [sent[start : start + AT_ONCE] for start in range(0, len(sent), AT_ONCE)]
+            return [verdict for part in parts for verdict in await self._taken(part)]
+        finally:
+            self._events_waiting -= len(sent)
+
+    async def _taken(self, sent: Sequence[Sent]) -> list[Verdict]:
+        waiting = _Waiting(sent, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_all())
+        try:
+            return await waiting.verdicts
+        except asyncio.CancelledError:
+            # Whoever has gone is told of nothing, and takes nobody's place in the queue.
+            with suppress(ValueError):
+                self._queue.remove(waiting)
+            raise
+
+    async def _write_all(self) -> None:
+        while self._queue:
+            group = self._next_group()
+            sent = [one for waiting in group for one in waiting.sent]
+            try:
+                verdicts = iter(await self._store.run(partial(self._write, sent)))
+            except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
+                for one in group:
+                    one.fail(error)
+                continue
+            for one in group:
+                one.tell([next(verdicts) for _ in one.sent])
+
+    def _next_group(self) -> list[_Waiting]:
+        group = [self._queue.popleft()]
+        events = len(group[0].sent)
+        while self._queue and events + len(self._queue[0].sent) <= AT_ONCE:
+            group.append(self._queue.popleft())
+            events += len(group[-1].sent)
+        return group
+
+    def _write(self, sent: Sequence[Sent]) -> list[Verdict]:
+        now = self._clock()
+        places: dict[str, list[int]] = {}
+        for place, one in enumerate(sent):
+            places.setdefault(self._pseudonyms.of(one.user_id), []).append(place)
+        amendments = self._store.blocking.amend(
+            list(places),
+            partial(self._amendment, sent, places, now),
+            expires_at=now + self._ttl_s,
+            now=now,
+        )
+        found = {place: told for one in amendments for place, told in one.outcomes.items()}
+        verdicts = [Verdict(found[place]) for place in range(len(sent))]
+        kinds = (one.event.kind for one in sent)
+        for told, events in Counter(zip(kinds, verdicts, strict=True)).items():
+            self._telemetry.feedback.labels(*told).inc(events)
+        return verdicts
+
+    def _amendment(
+        self,
+        sent: Sequence[Sent],
+        places: Mapping[str, Sequence[int]],
+        now: float,
+        records: Mapping[str, bytes | None],
+    ) -> Amendment:
+        """Take the events of some readers into their records; count the clicks that are new."""
+        written, outcomes = dict[str, bytes](), dict[int, str]()
+        clicks: dict[Span, dict[str, float]] = {}
+        for pseudonym, raw in records.items():
+            events = [sent[place].event for place in places[pseudonym]]
+            after = taken(self._record(raw), events, now=now, ttl_s=self._ttl_s)
+            if after.raw is not None:
+                written[pseudonym] = after.raw
+            outcomes |= zip(places[pseudonym], after.verdicts, strict=True)
+            self._count(events, after, clicks, now)
+        return Amendment(written, clicks, outcomes)
+
+    def _record(self, raw: bytes | None) -> Record:
+        try:
+            return Record() if raw is None else Record.of(raw)
+        except RecordDamaged:
+            self._telemetry.rejected("reader")
+            return Record()
+
+    def _count(
+        self,
+        events: Sequence[Event],
+        after: Taken,
+        clicks: dict[Span, dict[str, float]],
+        now: float,
+    ) -> None:
+        for event, verdict in zip(events, after.verdicts, strict=True):
+            if event.kind is not Kind.CLICK or verdict is not Verdict.ACCEPTED:
+                continue
+            span = self._decay.span(event.at)
+            # Of a span that is over, a click weighs nothing any more.
+            if span.ends_at > now:
+                sums = clicks.setdefault(span, {})
+                for article_id in event.ids:
+                    sums[article_id] = sums.get(article_id, 0.0) + self._decay.weight(event.at)
