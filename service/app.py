@@ -34,11 +34,12 @@ from service.filler import Filler
 from service.finding import Finder
 from service.follower import Follower, Pace
 from service.gate import Gate
-from service.histories import Histories
+from service.histories import Histories, Records
+from service.id_table import ABSENT
 from service.inventory import Inventory
 from service.lexicon import Lexicon
 from service.lists import Lists
-from service.memory import TidyExecutor
+from service.memory import TidyExecutor, spare
 from service.paging import Pager, SharedKey
 from service.popularity import PopularityReader
 from service.ports import Activation, Store
@@ -54,11 +55,13 @@ from service.scores import Scorer
 from service.settings import Settings
 from service.snapshot import Snapshot
 from service.storage import AsyncStore
+from service.sweeping import sweep
 from service.telemetry import Telemetry, configure_logging
 from service.texts import Texts
 from service.words import Words
 
 STORE_THREADS, READER_THREADS = 4, 2
+SWEEP_S = 10.0
 
 log = structlog.get_logger()
 
@@ -66,8 +69,10 @@ log = structlog.get_logger()
 def create_app(settings: Settings | None = None, *, lane: bool = True) -> FastAPI:
     """Build the application; its parts are built when it starts.
 
-    Without the `lane` the framework answers every route, as tests compare.
+    Without settings those of the environment hold, and the process is the service's own. Without
+    the `lane` the framework answers every route, as tests compare.
     """
+    is_alone = settings is None
     settings = settings or Settings()
     telemetry = Telemetry()
     app = FastAPI(
@@ -78,7 +83,7 @@ def create_app(settings: Settings | None = None, *, lane: bool = True) -> FastAP
         redoc_url=None,
         # A path that is not quite one of ours is none of ours.
         redirect_slashes=False,
-        lifespan=_lifespan(settings, telemetry),
+        lifespan=_lifespan(settings, telemetry, is_alone=is_alone),
     )
     app.state.settings = settings
     problems.install(app)
@@ -100,7 +105,7 @@ def create_app(settings: Settings | None = None, *, lane: bool = True) -> FastAP
 
 
 def _lifespan(
-    settings: Settings, telemetry: Telemetry
+    settings: Settings, telemetry: Telemetry, *, is_alone: bool
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -133,6 +138,9 @@ def _lifespan(
                 settings, telemetry, bundle, encoder, store, threads, lexicon, keeper
             )
             stack.push_async_callback(_cancel, service.jobs)
+            if is_alone:
+                sparing = _started(collector=spare(lambda: service.snapshot().base))
+                stack.push_async_callback(_cancel, sparing)
             yield
 
     return lifespan
@@ -181,10 +189,11 @@ def _compose(
         finder=Finder(current, batcher, retrieval, words, **_common(settings)),
         texts=_texts(settings, bundle, encoder, current, batcher, classifier),
         inventory=Inventory(current, articles),
+        snapshot=current,
         pager=Pager(key, time.time, ttl_s=settings.page_ttl_s),
         publisher=Publisher(articles, batcher, bundle.text, bundle.namespace, time.time),
         follower=follower,
-        **_readers(settings, telemetry, store, threads, readers_key, bundle, follower),
+        **_readers(settings, telemetry, store, threads, readers_key, bundle, follower, current),
         explorer=Explorer(key, np.random.default_rng()),
         telemetry=telemetry,
         clock=time.time,
@@ -194,6 +203,7 @@ def _compose(
             filler=filler.run(),
             follower=follower.run(partial(keeper.load, catalogue.spare_rows) if keeper else None),
             words=words.run(),
+            sweeper=sweep(articles, time.time, pause_s=SWEEP_S),
             **_saving(settings, keeper, follower, threads.background),
         ),
     )
@@ -280,9 +290,14 @@ def _readers(
     key: SharedKey,
     bundle: Bundle,
     follower: Follower,
+    current: Callable[[], Snapshot],
 ) -> dict[str, Any]:
     """Return what takes readers' events, and what reads their histories."""
     pseudonyms, ttl_s = Pseudonyms(key), settings.reader_ttl_h * 3_600
+
+    def records(threads: Executor) -> Records:
+        return Records(AsyncStore(store, threads), pseudonyms, time.time, telemetry, ttl_s=ttl_s)
+
     return {
         "feedback": Feedback(
             AsyncStore(store, threads.feedback),
@@ -290,18 +305,17 @@ def _readers(
             _decay(settings),
             time.time,
             telemetry,
+            lambda ids: current().look_up(ids) != ABSENT,
             ttl_s=ttl_s,
         ),
         "histories": Histories(
-            AsyncStore(store, threads.histories),
-            pseudonyms,
-            time.time,
-            telemetry,
+            records(threads.histories),
             lambda: bool(follower.outage),
-            ttl_s=ttl_s,
             most=bundle.text.history,
             timeout_s=settings.history_timeout_s,
         ),
+        # Erasing takes much longer than anybody who is recommended to would wait.
+        "records": records(threads.store),
     }
 
 

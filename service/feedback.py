@@ -5,24 +5,31 @@ written in one step with the clicks that it counts.
 """
 
 import asyncio
+import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import Final, NamedTuple
 
 from service.decay import Decay
 from service.errors import Overloaded
 from service.ports import Amendment, Clock, Span
 from service.pseudonyms import Pseudonyms
-from service.readers import Event, Kind, Record, RecordDamaged, Taken, Verdict, taken
+from service.readers import AHEAD_S, Event, Kind, Record, RecordDamaged, Verdict, taken
 from service.storage import AsyncStore
 from service.telemetry import Telemetry
 
 # Events of one write: enough to share what a commit costs, few enough that readers who are being
-# answered hardly wait for the thread that merges them.
-AT_ONCE: Final = 64
+# answered hardly wait for the thread that merges them. It then rests for so many times as long as
+# it computed (benchmarks/results/feedback.json).
+AT_ONCE: Final = 32
+REST: Final = 4.0
+# A record outlives its events by so much: an event from a little ahead, or by another process'
+# clock, is known for as long as it would be taken.
+MARGIN_S: Final = 3 * AHEAD_S
 # Events that wait; what comes beyond them is shed.
 MOST_WAITING: Final = 20_000
 
@@ -53,7 +60,11 @@ class _Waiting:
 
 
 class Feedback:
-    """Takes events of any number of requests at once and writes them in turn, in groups."""
+    """Takes events of any number of requests at once and writes them in turn, in groups.
+
+    `are_known` says of articles whether there are any such: on others clicks are kept, and count
+    for nothing, or made-up ids would fill the store.
+    """
 
     def __init__(
         self,
@@ -62,6 +73,7 @@ class Feedback:
         decay: Decay,
         clock: Clock,
         telemetry: Telemetry,
+        are_known: Callable[[Sequence[str]], Iterable[bool]],
         *,
         ttl_s: float,
     ) -> None:
@@ -70,6 +82,7 @@ class Feedback:
         self._decay = decay
         self._clock = clock
         self._telemetry = telemetry
+        self._are_known = are_known
         self._ttl_s = ttl_s
         self._queue = deque[_Waiting]()
         self._events_waiting = 0
@@ -108,13 +121,15 @@ class Feedback:
             group = self._next_group()
             sent = [one for waiting in group for one in waiting.sent]
             try:
-                verdicts = iter(await self._store.run(partial(self._write, sent)))
+                found, computed_s = await self._store.run(partial(self._timed, sent))
             except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
                 for one in group:
                     one.fail(error)
                 continue
+            verdicts = iter(found)
             for one in group:
                 one.tell([next(verdicts) for _ in one.sent])
+            await asyncio.sleep(REST * computed_s)
 
     def _next_group(self) -> list[_Waiting]:
         group = [self._queue.popleft()]
@@ -124,15 +139,21 @@ class Feedback:
             events += len(group[-1].sent)
         return group
 
+    def _timed(self, sent: Sequence[Sent]) -> tuple[list[Verdict], float]:
+        # Not by the clock on the wall: while the store is waited for, others compute.
+        begun = time.thread_time()
+        return self._write(sent), time.thread_time() - begun
+
     def _write(self, sent: Sequence[Sent]) -> list[Verdict]:
         now = self._clock()
         places: dict[str, list[int]] = {}
         for place, one in enumerate(sent):
             places.setdefault(self._pseudonyms.of(one.user_id), []).append(place)
+        known = self._known(one.event for one in sent)
         amendments = self._store.blocking.amend(
             list(places),
-            partial(self._amendment, sent, places, now),
-            expires_at=now + self._ttl_s,
+            partial(self._amendment, sent, places, known, now),
+            expires_at=now + self._ttl_s + MARGIN_S,
             now=now,
         )
         found = {place: told for one in amendments for place, told in one.outcomes.items()}
@@ -146,6 +167,7 @@ class Feedback:
         self,
         sent: Sequence[Sent],
         places: Mapping[str, Sequence[int]],
+        known: Set[str],
         now: float,
         records: Mapping[str, bytes | None],
     ) -> Amendment:
@@ -158,7 +180,8 @@ class Feedback:
             if after.raw is not None:
                 written[pseudonym] = after.raw
             outcomes |= zip(places[pseudonym], after.verdicts, strict=True)
-            self._count(events, after, clicks, now)
+            counted = [event for event in after.taken(events) if _clicked(event) in known]
+            self._count(counted, clicks, now)
         return Amendment(written, clicks, outcomes)
 
     def _record(self, raw: bytes | None) -> Record:
@@ -168,19 +191,21 @@ class Feedback:
             self._telemetry.rejected("reader")
             return Record()
 
+    def _known(self, events: Iterable[Event]) -> Set[str]:
+        ids = list({article_id for event in events if (article_id := _clicked(event))})
+        return set(compress(ids, self._are_known(ids)))
+
     def _count(
-        self,
-        events: Sequence[Event],
-        after: Taken,
-        clicks: dict[Span, dict[str, float]],
-        now: float,
+        self, events: Iterable[Event], clicks: dict[Span, dict[str, float]], now: float
     ) -> None:
-        for event, verdict in zip(events, after.verdicts, strict=True):
-            if event.kind is not Kind.CLICK or verdict is not Verdict.ACCEPTED:
-                continue
+        for event in events:
             span = self._decay.span(event.at)
             # Of a span that is over, a click weighs nothing any more.
             if span.ends_at > now:
-                sums = clicks.setdefault(span, {})
-                for article_id in event.ids:
-                    sums[article_id] = sums.get(article_id, 0.0) + self._decay.weight(event.at)
+                sums, article_id = clicks.setdefault(span, {}), _clicked(event)
+                sums[article_id] = sums.get(article_id, 0.0) + self._decay.weight(event.at)
+
+
+def _clicked(event: Event) -> str:
+    """Return the article that was clicked, an empty text where the event is no click."""
+    return event.ids[0] if event.kind is Kind.CLICK else ""

@@ -53,7 +53,8 @@ def feedback() -> None:
     default=-inf,
     envvar="NEWSBERT_SINCE",
     show_envvar=True,
-    help="Impressions from a time on, such as 2026-11-21 or 2026-11-21T17:30:00Z.",
+    help="Impressions from a time on, such as 2026-11-21 or 2026-11-21T17:30:00+01:00; in UTC "
+    "where it has no offset.",
 )
 @click.option(
     "--until",
@@ -61,7 +62,7 @@ def feedback() -> None:
     default=inf,
     envvar="NEWSBERT_UNTIL",
     show_envvar=True,
-    help="Impressions before a time.",
+    help="Impressions before a time; in UTC where it has no offset.",
 )
 @store_option
 @setting("reader_ttl_h", "--reader-ttl-h", click.FloatRange(min=0, min_open=True))
@@ -70,18 +71,28 @@ def export_feedback(
 ) -> None:
     """Write the impressions in the store, their histories and clicks, as a MIND folder.
 
-    The folder appears whole or not at all. Readers have pseudonyms there.
+    The folder appears whole or not at all; where there are no impressions, not at all. Readers
+    have pseudonyms there.
 
     Example: newsbert feedback export --mind var/clicks --store sqlite:///var/newsbert.sqlite
     """
     from service.adapters.stores import open_store
 
-    with failing_in_one_line(), closing(open_store(store)) as source:
-        earliest = time.time() - reader_ttl_h * 3_600
-        period = Period(since, until)
-        propensities = partial(_propensities, source.secret("cursor"))
-        counts = export(source, mind.resolve(), period, propensities, earliest=earliest)
-        click.echo(f"{mind}: {counts.line()}")
+    with failing_in_one_line():
+        _check_is_there(store)
+        with closing(open_store(store)) as source:
+            earliest = time.time() - reader_ttl_h * 3_600
+            period = Period(since, until)
+            propensities = partial(_propensities, source.secret("cursor"))
+            counts = export(source, mind.resolve(), period, propensities, earliest=earliest)
+            click.echo(f"{mind}: {counts.line()}")
+
+
+def _check_is_there(url: str) -> None:
+    """Raise FileNotFoundError for a SQLite file that opening the store would create."""
+    scheme, _, path = url.partition(":///")
+    if scheme == "sqlite" and not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file")
 
 
 def _propensities(key: bytes, request: str, ids: Sequence[str]) -> Mapping[str, float]:

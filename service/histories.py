@@ -22,12 +22,8 @@ class Reading:
     hidden: Sequence[str] = ()
 
 
-class Histories:
-    """Reads and forgets readers' records.
-
-    `is_lost` says whether the store is known not to answer: then nobody waits for it. `most` is
-    how many articles a history has.
-    """
+class Records:
+    """Shows and forgets what is kept of readers."""
 
     def __init__(
         self,
@@ -35,18 +31,57 @@ class Histories:
         pseudonyms: Pseudonyms,
         clock: Clock,
         telemetry: Telemetry,
-        is_lost: Callable[[], bool],
         *,
         ttl_s: float,
-        most: int,
-        timeout_s: float,
     ) -> None:
         self._store = store
         self._pseudonyms = pseudonyms
         self._clock = clock
         self._telemetry = telemetry
-        self._is_lost = is_lost
         self._ttl_s = ttl_s
+
+    async def of(self, user_id: str) -> Record:
+        """Return all that is kept of a reader; raise ReaderUnknown where that is nothing."""
+        record = await self._read(user_id, self._sound)
+        if record.is_empty:
+            raise ReaderUnknown("nothing is kept of this reader")
+        return record
+
+    async def without_log(self, user_id: str) -> Record:
+        """Return what was read and hidden, quickly: old events are not sorted out."""
+        return await self._read(user_id, lambda raw: self._sound(raw).without_log())
+
+    async def forget(self, user_id: str) -> bool:
+        """Remove all that is kept of a reader; say whether there was anything."""
+        pseudonym = self._pseudonyms.of(user_id)
+        return await self._store.run(partial(self._store.blocking.forget, pseudonym))
+
+    async def _read(self, user_id: str, parsed: Callable[[bytes | None], Record]) -> Record:
+        pseudonym = self._pseudonyms.of(user_id)
+        earliest = self._clock() - self._ttl_s
+        read = self._store.blocking.reader
+        return await self._store.run(lambda: parsed(read(pseudonym)).since(earliest))
+
+    def _sound(self, raw: bytes | None) -> Record:
+        try:
+            return Record() if raw is None else Record.of(raw)
+        except RecordDamaged:
+            self._telemetry.rejected("reader")
+            return Record()
+
+
+class Histories:
+    """Tells what requests need of readers, in a slice of their time.
+
+    `is_lost` says whether the store is known not to answer: then nobody waits for it. `most` is
+    how many articles a history has.
+    """
+
+    def __init__(
+        self, records: Records, is_lost: Callable[[], bool], *, most: int, timeout_s: float
+    ) -> None:
+        self._records = records
+        self._is_lost = is_lost
         self.most = most
         self._timeout_s = timeout_s
 
@@ -59,34 +94,7 @@ class Histories:
             return None
         try:
             async with asyncio.timeout(self._timeout_s):
-                record = await self._read(user_id, is_whole=False)
+                record = await self._records.without_log(user_id)
         except (TimeoutError, StoreError, NotReady):
             return None
         return Reading(record.history(self.most), list(record.read), list(record.hidden))
-
-    async def record(self, user_id: str) -> Record:
-        """Return all that is kept of a reader; raise ReaderUnknown where that is nothing."""
-        record = await self._read(user_id, is_whole=True)
-        if record.is_empty:
-            raise ReaderUnknown("nothing is kept of this reader")
-        return record
-
-    async def forget(self, user_id: str) -> bool:
-        """Remove all that is kept of a reader; say whether there was anything."""
-        pseudonym = self._pseudonyms.of(user_id)
-        return await self._store.run(partial(self._store.blocking.forget, pseudonym))
-
-    async def _read(self, user_id: str, *, is_whole: bool) -> Record:
-        pseudonym = self._pseudonyms.of(user_id)
-        return await self._store.run(partial(self._record, pseudonym, is_whole))
-
-    def _record(self, pseudonym: str, is_whole: bool) -> Record:
-        raw = self._store.blocking.reader(pseudonym)
-        try:
-            record = Record() if raw is None else Record.of(raw)
-        except RecordDamaged:
-            self._telemetry.rejected("reader")
-            record = Record()
-        # Nobody who waits for an answer waits for old events to be sorted out.
-        record = record if is_whole else record.without_log()
-        return record.since(self._clock() - self._ttl_s)

@@ -1,10 +1,13 @@
-"""Memory: large work in the background gives back to the system what it needed meanwhile.
+"""Memory: what a whole catalogue costs besides its bytes, given back or spared.
 
 The allocator keeps freed memory for later, and after work on a whole catalogue that is a good part
-of all that a process holds.
+of all that a process holds. The garbage collector looks through all objects there are, and those of
+a catalogue hold every thread up for tens of milliseconds.
 """
 
+import asyncio
 import ctypes
+import gc
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -33,6 +36,20 @@ def give_back() -> None:
     """Return freed memory to the system, where the C library has a way to (glibc)."""
     if (trim := _trim()) is not None:
         trim(0)
+
+
+async def spare(kept: Callable[[], object], pause_s: float = 1.0) -> None:
+    """Let the collector pass over all there is, whenever `kept` gives another object than before.
+
+    For a process that does nothing else: what is garbage in a circle by then stays.
+    """
+    before = None
+    while True:
+        if (now := kept()) is not before:
+            before = now
+            gc.collect()
+            gc.freeze()
+        await asyncio.sleep(pause_s)
 
 
 @cache

@@ -57,13 +57,15 @@ def mind_time(at: float) -> datetime:
 
 
 def _impression(user: str, event: Event, history: tuple[str, ...], clicked: set[str]) -> Impression:
+    # An article that was shown twice is one candidate.
+    shown = tuple(dict.fromkeys(event.ids))
     return Impression(
         id=event.id,
         user_id=user,
         time=mind_time(event.at),
         history=history,
-        candidates=event.ids,
-        clicks=tuple(article_id in clicked for article_id in event.ids),
+        candidates=shown,
+        clicks=tuple(article_id in clicked for article_id in shown),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeAlias
 from contract.article import Article
 from contract.durable import sync
 from contract.mind import write_folder
+from service.errors import ServiceError
 from service.mind_export import Shown, told
 from service.ports import Articles, Readers
 from service.readers import Record, RecordDamaged
@@ -22,6 +23,10 @@ AT_ONCE: Final = 500
 
 # The propensities of an answer's articles, by its name; none where it did not explore.
 Propensities: TypeAlias = Callable[[str, Sequence[str]], Mapping[str, float]]
+
+
+class NothingShown(ServiceError):
+    """There are no impressions to export, so no folder either."""
 
 
 class Source(Articles, Readers, Protocol):
@@ -68,19 +73,26 @@ def export(
     """Write the impressions of a period as a folder, which appears whole or not at all.
 
     Of what happened before `earliest` nothing counts any more. Raise FileExistsError for a folder
-    that has anything in it, OSError where it cannot be written, StoreError where nothing is read.
+    that has anything in it, NothingShown where there are no impressions, OSError where it cannot
+    be written, StoreError where nothing is read.
     """
+    # What is there already is kept, also an earlier export: it may be somebody's data set.
+    if target.exists() and any(target.iterdir()):
+        raise FileExistsError(f"{target} is not empty; name a new folder")
     counts, mentioned = Exported(), set[str]()
-    with _appearing_whole(target) as folder, closing(Spool()) as spool:
+    with closing(Spool()) as spool:
         for pseudonym, raw in _records(source):
             shown = _shown(pseudonym, raw, period, earliest, counts)
             spool.add((one, _pairs(one, propensities, counts)) for one in shown)
             for one in shown:
                 mentioned.update(one.impression.history, one.impression.candidates)
-        write_folder(folder, _articles(source, sorted(mentioned), counts), spool.impressions())
-        if counts.explored:
-            with (folder / PROPENSITIES).open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines("\t".join(row) + "\n" for row in spool.propensities())
+        if not counts.impressions:
+            raise NothingShown(f"no impressions in the period; {counts.damaged:,} damaged records")
+        with _appearing_whole(target) as folder:
+            write_folder(folder, _articles(source, sorted(mentioned), counts), spool.impressions())
+            if counts.explored:
+                with (folder / PROPENSITIES).open("w", encoding="utf-8", newline="\n") as file:
+                    file.writelines("\t".join(row) + "\n" for row in spool.propensities())
     return counts
 
 
@@ -131,9 +143,6 @@ def _articles(source: Articles, ids: Sequence[str], counts: Exported) -> Iterato
 @contextmanager
 def _appearing_whole(target: Path) -> Iterator[Path]:
     """Give a folder to fill that takes its name at the end; where that fails, nothing is left."""
-    # What is there already is kept, also an earlier export: it may be somebody's data set.
-    if target.exists() and any(target.iterdir()):
-        raise FileExistsError(f"{target} is not empty; name a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     folder.mkdir()

@@ -197,6 +197,10 @@ class Readers(Protocol):
         """Read all records by pseudonym, in batches, in no set order."""
         ...
 
+    def let_go(self, now: float) -> None:
+        """Remove records and sums whose time is over, and finish what `forget` could not."""
+        ...
+
 
 class Models(Protocol):
     """Which bundle is active; a flip is compare-and-set on the generation."""

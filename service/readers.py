@@ -1,7 +1,7 @@
 """A reader's record: what is kept of one reader, and what an event changes in it.
 
 A record is a function of the events it was given, not of their order: late and repeated events
-come to the same. What it holds is bounded, and nothing in it outlives the reader's time to live.
+come to the same. What it holds is bounded, and nothing in it counts beyond the time to live.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -173,6 +173,11 @@ class Taken:
 
     raw: bytes | None
     verdicts: list[Verdict]
+
+    def taken(self, events: Iterable[Event]) -> list[Event]:
+        """Return those of the events that were new."""
+        told = zip(events, self.verdicts, strict=True)
+        return [event for event, verdict in told if verdict is Verdict.ACCEPTED]
 
 
 def taken(record: Record, events: Iterable[Event], *, now: float, ttl_s: float) -> Taken:

@@ -1,6 +1,7 @@
 """What a running process consists of, as the routes reach it."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
@@ -10,7 +11,7 @@ from service.exploration import Explorer
 from service.feedback import Feedback
 from service.finding import Finder
 from service.follower import Follower
-from service.histories import Histories
+from service.histories import Histories, Records
 from service.inventory import Inventory
 from service.lists import Lists
 from service.paging import Pager
@@ -18,6 +19,7 @@ from service.ports import Clock
 from service.publish import Publisher
 from service.recommend import Recommender
 from service.settings import Settings
+from service.snapshot import Snapshot
 from service.telemetry import Telemetry
 from service.texts import Texts
 
@@ -32,10 +34,12 @@ class Running:
     finder: Finder
     texts: Texts
     inventory: Inventory
+    snapshot: Callable[[], Snapshot]
     pager: Pager
     publisher: Publisher
     feedback: Feedback
     histories: Histories
+    records: Records
     explorer: Explorer
     follower: Follower
     telemetry: Telemetry

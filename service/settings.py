@@ -45,7 +45,7 @@ class Settings(BaseSettings):
         30 * 24.0,
         gt=0,
         le=24 * 366 * 10,
-        description="how long anything of a reader is kept",
+        description="how long anything that a reader did counts; gone as long after at most",
     )
     reader_key: SecretStr = Field(
         SecretStr(""),

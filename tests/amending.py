@@ -86,10 +86,11 @@ def records(store: Store) -> dict[str, bytes]:
 
 
 def amending_until(store: Store, is_so: Callable[[], bool]) -> Callable[[], bool]:
-    """Go on amending some reader, as a busy service does, while something is waited for."""
+    """Amend some reader and let go, as a busy service does, while something is waited for."""
 
     def go_on() -> bool:
         keep(store, a_pseudonym("somebody"), b"goes on")
+        store.let_go(time.time())
         return is_so()
 
     return go_on

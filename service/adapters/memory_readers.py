@@ -24,23 +24,20 @@ class MemoryReaders:
 
     def __init__(self, birth: str) -> None:
         self._birth = birth
-        # The one written longest ago first.
         self._kept: dict[str, _Kept] = {}
         self._sums: dict[Span, dict[str, _Sum]] = {}
         self._revision = 0
 
     def amend(
-        self, pseudonyms: Sequence[str], amend: Amend, *, expires_at: float, now: float
+        self, pseudonyms: Sequence[str], amend: Amend, *, expires_at: float
     ) -> list[Amendment]:
         """Write what `amend` makes of readers' records, all of them one group."""
         if not pseudonyms:
             return []
         made = amend({pseudonym: self.reader(pseudonym) for pseudonym in pseudonyms})
         for pseudonym, raw in made.records.items():
-            self._kept.pop(pseudonym, None)
             self._kept[pseudonym] = _Kept(raw, expires_at)
         self._count(made.clicks)
-        self._let_go(now)
         return [made]
 
     def reader(self, pseudonym: str) -> bytes | None:
@@ -68,6 +65,11 @@ class MemoryReaders:
         }
         return Clicks(sums, mark_of(self._birth, self._revision, spans), revision is None)
 
+    def let_go(self, now: float) -> None:
+        """Remove records and sums whose time is over."""
+        self._kept = {i: kept for i, kept in self._kept.items() if kept.expires_at > now}
+        self._sums = {span: sums for span, sums in self._sums.items() if span.ends_at > now}
+
     def _count(self, clicks: Weights) -> None:
         self._revision += 1
         for span, weights in clicks.items():
@@ -75,12 +77,3 @@ class MemoryReaders:
             for article_id, weight in weights.items():
                 before = sums.get(article_id, _Sum(0.0, 0)).weight
                 sums[article_id] = _Sum(before + weight, self._revision)
-
-    def _let_go(self, now: float) -> None:
-        while self._kept:
-            first = next(iter(self._kept))
-            if self._kept[first].expires_at > now:
-                break
-            del self._kept[first]
-        for span in [span for span in self._sums if span.ends_at <= now]:
-            del self._sums[span]

@@ -146,7 +146,7 @@ class MemoryStore:
     ) -> list[Amendment]:
         """Write what `amend` makes of readers' records, with the clicks that it counts."""
         with self._lock:
-            return self._readers.amend(pseudonyms, amend, expires_at=expires_at, now=now)
+            return self._readers.amend(pseudonyms, amend, expires_at=expires_at)
 
     def reader(self, pseudonym: str) -> bytes | None:
         """Return a reader's record, None where there is none."""
@@ -162,6 +162,11 @@ class MemoryStore:
         """Read all records by pseudonym, in batches, in no set order."""
         with self._lock:
             return self._readers.readers()
+
+    def let_go(self, now: float) -> None:
+        """Remove records and sums whose time is over."""
+        with self._lock:
+            self._readers.let_go(now)
 
     def activate(self, *, model: str, namespace: str) -> Activation:
         """Make a model active; the one already active keeps its generation."""

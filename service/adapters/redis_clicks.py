@@ -1,4 +1,4 @@
-"""The sums of clicks in Redis, added up over the shards of those who clicked.
+"""The sums of clicks in Redis, added up over the shards that counted some.
 
 A mark names the spans asked for and holds, for each shard, the number of the last write seen. What
 was written since is told by the shard's hottest articles, as far back as they reach.
@@ -12,7 +12,8 @@ from service.adapters.redis_layout import SHARDS, Command, clicks_key, hot_key, 
 from service.adapters.redis_link import RedisLink, Reply
 from service.ports import Clicks, Position, Span
 
-IDS_PER_COMMAND: Final = 1_000
+# Of one round trip: few enough that other threads hardly wait for what is made of them.
+SUMS_AT_ONCE: Final = 500
 # Below the number of every write, and of a shard without one, so that it tells nothing.
 NOWHERE: Final = -1
 MOST_DIGITS: Final = 18
@@ -49,24 +50,30 @@ class RedisClicks:
 
     def _all(self, spans: Sequence[Span]) -> dict[Span, dict[str, float]]:
         sums: dict[Span, dict[str, float]] = {span: {} for span in spans}
-        for shard in range(SHARDS):
-            commands = [("HGETALL", clicks_key(shard, span.name)) for span in spans]
-            for span, reply in zip(spans, self._link.pipeline(commands), strict=True):
-                pairs = self._typed(reply) or {}
-                self._add(sums[span], ((i.decode(errors="replace"), w) for i, w in pairs.items()))
+        for span, key in self._there(spans):
+            (reply,) = self._link.pipeline([("HGETALL", key)])
+            pairs = self._typed(reply) or {}
+            self._add(sums[span], ((i.decode(errors="replace"), w) for i, w in pairs.items()))
         return sums
 
     def _some(
         self, spans: Sequence[Span], article_ids: Sequence[str]
     ) -> dict[Span, dict[str, float]]:
         sums: dict[Span, dict[str, float]] = {span: {} for span in spans}
-        places = [(span, shard) for span in spans for shard in range(SHARDS)]
-        for start in range(0, len(article_ids), IDS_PER_COMMAND):
-            ids = article_ids[start : start + IDS_PER_COMMAND]
-            commands = [("HMGET", clicks_key(shard, span.name), *ids) for span, shard in places]
+        places = self._there(spans) if article_ids else []
+        at_once = SUMS_AT_ONCE // max(1, len(places)) + 1
+        for start in range(0, len(article_ids), at_once):
+            ids = article_ids[start : start + at_once]
+            commands = [("HMGET", key, *ids) for _, key in places]
             for (span, _), reply in zip(places, self._link.pipeline(commands), strict=True):
                 self._add(sums[span], zip(ids, self._typed(reply) or (), strict=False))
         return sums
+
+    def _there(self, spans: Sequence[Span]) -> list[tuple[Span, str]]:
+        """List the keys of sums that there are: most shards may have counted nothing."""
+        keys = [(span, clicks_key(shard, span.name)) for span in spans for shard in range(SHARDS)]
+        found = self._link.pipeline([("EXISTS", key) for _, key in keys])
+        return [place for place, is_there in zip(keys, found, strict=True) if is_there]
 
     def _add(self, sums: dict[str, float], weights: Iterable[tuple[str, bytes | None]]) -> None:
         for article_id, weight in weights:

@@ -9,12 +9,14 @@ The 16 shards are fixed; the braces make all keys of a shard one slot of a Redis
     nb:{s07}:n              string   how many entries the log ever had
     nb:{s07}:pop:<token>    hash     log-weights of one import of popularity
     nb:{s07}:u:<pseudonym>  string   a reader's record, until it expires
-    nb:{s07}:clicks:<span>  hash     article -> sum of the weights of this shard's readers' clicks
-    nb:{s07}:hot            sorted   article -> number of the write that counted a click of it last,
-                            set      of some thousand; "" -> number of the first write
-    nb:{s07}:w              string   number of the last write that counted clicks
+    nb:{s07}:clicks:<span>  hash     article -> sum of the weights of the clicks counted here
+    nb:{s07}:hot            sorted   article -> number of the write that counted a click of it here
+                            set      last, of some thousand; "" -> number of the first write
+    nb:{s07}:w              string   number of the last write that counted clicks here
     nb:{meta}               hash     schema, dim:<namespace>, activation:<n>, secret:<name>,
                                      popularity:<n> (token and time of an import)
+
+Clicks may be counted in any shard: what an article has is the sum over all.
 """
 
 import zlib
@@ -75,12 +77,12 @@ def readers_prefix(shard: int) -> str:
 
 
 def clicks_key(shard: int, span: str) -> str:
-    """Return the key of the clicks of a shard's readers in a span of time."""
+    """Return the key of the clicks that a shard counts in a span of time."""
     return f"{_tag(shard)}:clicks:{span}"
 
 
 def hot_key(shard: int) -> str:
-    """Return the key of the articles that a shard's readers clicked last."""
+    """Return the key of the articles whose clicks a shard counted last."""
     return f"{_tag(shard)}:hot"
 
 

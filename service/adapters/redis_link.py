@@ -33,6 +33,11 @@ KEYS_AT_ONCE = 1_000
 class Servers(Protocol):
     """Which server holds a key."""
 
+    @property
+    def is_parted(self) -> bool:
+        """Say whether keys lie in slots, and a MULTI holds those of one."""
+        ...
+
     def of(self, key: str) -> Client:
         """Return the redis-py client of the server that holds a key."""
         ...
@@ -61,6 +66,10 @@ class RedisLink:
         """
         return self._tried(lambda servers: _pipelined(servers, commands))
 
+    def is_parted(self) -> bool:
+        """Say whether keys lie in slots, and a MULTI holds those of one."""
+        return self._tried(lambda servers: servers.is_parted)
+
     def transaction(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands on keys of one slot as one MULTI: all are done, or the call raises."""
 
@@ -76,8 +85,9 @@ class RedisLink:
         read: Command,
         decide: Callable[[Reply], tuple[Sequence[Command], T]],
     ) -> T | None:
-        """Read, then send what `decide` makes of the reply as one MULTI; all keys are of one slot.
+        """Read, then send what `decide` makes of the reply as one MULTI.
 
+        All keys are of one slot, where there are slots.
         Return what else it makes, None when somebody wrote a watched key in between. A MULTI whose
         reply was lost may have been done: it is never sent again, all begins anew with reading.
         """

@@ -1,16 +1,22 @@
 """Readers' records in Redis, written in one MULTI with the clicks that they count.
 
-The clicks of a shard's readers are numbered by their writes, and the number is watched. It follows
-the time, so that a server that lost its latest writes, or all, gives none a second time.
+Watched are the records of the group, so that none is written upon what it no longer is, and the
+number of the last counting write of one shard, the home of these clicks. Each such write has the
+next number there. It follows the time, so that a server that lost its latest writes, or all, gives
+none a second time.
+
+On a Cluster a group is of one shard, its home. One server takes readers of all shards at once, for
+each write waits for the disk. Any home will do there: a process begins with the first, and leaves
+it for the next when another process counts there as well.
 """
 
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from typing import Final
 
 from service.adapters.frames import OnRejected
 from service.adapters.redis_clicks import number_of
@@ -30,8 +36,9 @@ from service.ports import Amend, Amendment, Weights
 
 # Readers of one MULTI, and of one reading of all; a record has at most 64 KiB.
 GROUP: Final = 64
-# Articles of a shard of which it is known when they were clicked last.
-HOT_KEPT: Final = 2_048
+# Articles of a shard of which it is known when they were clicked last. On one server these are all
+# that a process counts between two looks of a replica, seconds apart, before it must read all sums.
+HOT_KEPT: Final = 8_192
 # Each conflict means that another process was faster; a try takes about a millisecond.
 TRIES: Final = 200
 PAUSE_S: Final = 0.004
@@ -44,18 +51,18 @@ class RedisReaders:
     def __init__(self, *, reads: RedisLink, writes: RedisLink, on_rejected: OnRejected) -> None:
         self._reads, self._writes = reads, writes
         self._on_rejected = on_rejected
-        self._turns = [threading.Lock() for _ in range(SHARDS)]
+        self._turn = threading.Lock()
+        self._home = 0
 
     def amend(
         self, pseudonyms: Sequence[str], amend: Amend, *, expires_at: float, now: float
     ) -> list[Amendment]:
-        """Write what `amend` makes of the records of each shard, with the clicks it counts."""
+        """Write what `amend` makes of the records of each group, with the clicks it counts."""
         made: list[Amendment] = []
-        for shard, places in by_shard(pseudonyms, GROUP):
-            group = [pseudonyms[i] for i in places]
-            decide = partial(_decided, shard, group, amend, expires_at, now)
-            with self._turn(shard):
-                made.append(self._amend(shard, group, decide))
+        for shard, places in self._groups(pseudonyms):
+            write = _Write([pseudonyms[i] for i in places], amend, expires_at, now)
+            with self._alone():
+                made.append(self._amend(write, shard))
         return made
 
     def reader(self, pseudonym: str) -> bytes | None:
@@ -89,44 +96,68 @@ class RedisReaders:
                 # Those that expired meanwhile are gone.
                 yield {key[len(prefix) :]: raw for key, raw in pairs if raw is not None}
 
-    def _amend(self, shard: int, group: Sequence[str], decide: "_Decide") -> Amendment:
-        keys = [write_key(shard), *map(reader_key, group)]
+    def _groups(self, pseudonyms: Sequence[str]) -> Iterator[tuple[int | None, Sequence[int]]]:
+        """Split positions into those of one MULTI each, with the shard where that must be one."""
+        if self._writes.is_parted():
+            yield from by_shard(pseudonyms, GROUP)
+        else:
+            places = range(len(pseudonyms))
+            yield from ((None, places[start : start + GROUP]) for start in places[::GROUP])
+
+    def _amend(self, write: "_Write", shard: int | None) -> Amendment:
         for _ in range(TRIES):
-            made = self._writes.compare_and_set(keys, ("MGET", *keys), decide)
+            write.home = self._home if shard is None else shard
+            keys = [write_key(write.home), *map(reader_key, write.group)]
+            made = self._writes.compare_and_set(keys, ("MGET", *keys), write.decide)
             if made is not None:
                 return made
+            if shard is None:
+                self._leave_if_shared(write)
             time.sleep(random.uniform(0, PAUSE_S))  # noqa: S311 - parts those who collided
         raise StoreUnavailable("readers are written faster than they can be read")
 
+    def _leave_if_shared(self, write: "_Write") -> None:
+        """Count elsewhere from now on, where another process has counted meanwhile.
+
+        That one stays, and a conflict over a reader moves nobody: sums are in few places, all of
+        which whoever looks at them reads.
+        """
+        (number,) = self._writes.pipeline([("GET", write_key(write.home))])
+        if number != write.number:
+            self._home = (write.home + 1) % SHARDS
+
     @contextmanager
-    def _turn(self, shard: int) -> Iterator[None]:
-        """Let one thread at a time work on a shard: others would only conflict with it."""
-        if not self._turns[shard].acquire(timeout=TURN_S):
-            raise StoreUnavailable("too many wait to write readers of one shard")
+    def _alone(self) -> Iterator[None]:
+        """Let one thread at a time write: others would only conflict with it."""
+        if not self._turn.acquire(timeout=TURN_S):
+            raise StoreUnavailable("too many wait to write readers")
         try:
             yield
         finally:
-            self._turns[shard].release()
+            self._turn.release()
 
 
-_Decide: TypeAlias = Callable[[Reply], tuple[Sequence[Command], Amendment]]
+@dataclass(slots=True)
+class _Write:
+    """One group of readers to amend: what is tried, until nobody else is faster."""
 
+    group: Sequence[str]
+    amend: Amend
+    expires_at: float
+    now: float
+    home: int = 0
+    number: bytes | None = None
 
-def _decided(
-    shard: int,
-    group: Sequence[str],
-    amend: Amend,
-    expires_at: float,
-    now: float,
-    reply: Reply,
-) -> tuple[Sequence[Command], Amendment]:
-    """Return what to write, and the amendment, from a shard's number and a group's records."""
-    number, *raws = reply
-    amendment = amend(dict(zip(group, raws, strict=True)))
-    ends = ("PXAT", _milliseconds(expires_at))
-    records = amendment.records.items()
-    commands: list[Command] = [("SET", reader_key(reader), raw, *ends) for reader, raw in records]
-    return [*commands, *_counting(shard, amendment.clicks, number, now)], amendment
+    def decide(self, reply: Reply) -> tuple[Sequence[Command], Amendment]:
+        """Return what to write, and the amendment, from the home's number and the records."""
+        self.number, *raws = reply
+        amendment = self.amend(dict(zip(self.group, raws, strict=True)))
+        ends = ("PXAT", _milliseconds(self.expires_at))
+        commands: list[Command] = [
+            ("SET", reader_key(reader), raw, *ends) for reader, raw in amendment.records.items()
+        ]
+        counting = _counting(self.home, amendment.clicks, self.number, self.now)
+        return [*commands, *counting], amendment
 
 
 def _counting(shard: int, clicks: Weights, last: bytes | None, now: float) -> Iterator[Command]:

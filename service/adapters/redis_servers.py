@@ -22,6 +22,8 @@ REDIS_PORT: Final = 6_379
 class Single:
     """One server, or whichever one Sentinel names the master at each new connection."""
 
+    is_parted = False
+
     def __init__(self, client: Client) -> None:
         self._client = client
 
@@ -40,6 +42,8 @@ class Single:
 
 class Nodes:
     """The master nodes of a Redis Cluster."""
+
+    is_parted = True
 
     def __init__(self, cluster: Client) -> None:
         self._cluster = cluster

@@ -199,6 +199,9 @@ class RedisStore:
         self._check_schema()
         return self._readers.readers()
 
+    def let_go(self, now: float) -> None:
+        """Return at once: Redis removes by itself what has a time to live."""
+
     def activate(self, *, model: str, namespace: str) -> Activation:
         """Make a model active; the one already active keeps its generation."""
         self._check_schema()

@@ -2,20 +2,18 @@
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 from service.adapters.marks import mark_of, revision_of
 from service.adapters.sqlite_schema import meta, set_meta
 from service.ports import Clicks, PopularityTable, Position, Span, Weights
 
-# What every amendment removes of spans that are over.
-SUMS_SWEPT: Final = 100
 COUNT = """
 INSERT INTO clicks VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (ends_at, span, id) DO UPDATE SET weight = weight + excluded.weight,
 revision = excluded.revision
 """
 CHANGED = "SELECT id, weight FROM clicks WHERE ends_at = ? AND span = ? AND revision > ?"
+DUE = "SELECT 1 FROM clicks WHERE ends_at <= ? LIMIT 1"
 SWEEP = """
 DELETE FROM clicks WHERE (ends_at, span, id) IN
 (SELECT ends_at, span, id FROM clicks WHERE ends_at <= ? LIMIT ?)
@@ -59,11 +57,6 @@ def changed(db: sqlite3.Connection, spans: Sequence[Span], since: Position) -> C
     last = -1 if revision is None or is_whole else revision
     sums = {span: dict(db.execute(CHANGED, (span.ends_at, span.name, last))) for span in spans}
     return Clicks(sums, mark_of(birth, now, spans), is_whole)
-
-
-def let_go(db: sqlite3.Connection, now: float) -> None:
-    """Remove some sums of spans that are over, where there are any."""
-    db.execute(SWEEP, (now, SUMS_SWEPT))
 
 
 def _rows(clicks: Weights, revision: int) -> Iterable[tuple[float, str, str, float, int]]:

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import count
 from typing import Final
 
 from service.adapters import sqlite_clicks
@@ -13,8 +12,8 @@ from service.errors import StoreError
 from service.ports import Amend, Amendment
 
 BATCH: Final = 500
-# What every amendment does for records whose time is over: so many shelves, so many of each.
-SHELVES_SWEPT, RECORDS_SWEPT = 4, 8
+# Records or sums that one transaction removes: other writers wait for it.
+SWEPT_AT_ONCE: Final = 200
 # Any column of SQLite can hold any type; only bytes can be a record.
 READ = "SELECT body FROM {} WHERE pseudonym = ? AND typeof(body) = 'blob'"
 WRITE = """
@@ -26,10 +25,15 @@ SCAN = """
 SELECT pseudonym, body FROM {} WHERE pseudonym > ? AND typeof(body) = 'blob'
 ORDER BY pseudonym LIMIT ?
 """
+DUE = "SELECT 1 FROM {} WHERE expires_at <= ? LIMIT 1"
 SWEEP = """
 DELETE FROM {0} WHERE pseudonym IN
 (SELECT pseudonym FROM {0} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
 """
+SWEEPS = [
+    *((DUE.format(shelf), SWEEP.format(shelf)) for shelf in SHELVES),
+    (sqlite_clicks.DUE, sqlite_clicks.SWEEP),
+]
 
 
 class SqliteReaders:
@@ -38,10 +42,9 @@ class SqliteReaders:
     def __init__(self, database: Database, *, patience_s: float) -> None:
         self._database = database
         self._patience_s = patience_s
-        self._turns = count()
 
     def amend(
-        self, pseudonyms: Sequence[str], amend: Amend, *, expires_at: float, now: float
+        self, pseudonyms: Sequence[str], amend: Amend, *, expires_at: float
     ) -> list[Amendment]:
         """Write what `amend` makes of readers' records, all of them one group and transaction."""
         if not pseudonyms:
@@ -51,8 +54,6 @@ class SqliteReaders:
             for pseudonym, raw in made.records.items():
                 db.execute(WRITE.format(shelf_of(pseudonym)), (pseudonym, expires_at, raw))
             sqlite_clicks.count(db, made.clicks)
-            if made.records or made.clicks:
-                self._let_go(db, now)
         self.wipe(within_s=0.0)
         return [made]
 
@@ -105,11 +106,17 @@ class SqliteReaders:
             with self._database.writing() as db:
                 set_meta(db, "wiped", str(max(forgotten, int(meta(db, "wiped")))))
 
-    def _let_go(self, db: sqlite3.Connection, now: float) -> None:
-        for _ in range(SHELVES_SWEPT):
-            shelf = SHELVES[next(self._turns) % len(SHELVES)]
-            db.execute(SWEEP.format(shelf), (now, RECORDS_SWEPT))
-        sqlite_clicks.let_go(db, now)
+    def let_go(self, now: float) -> None:
+        """Remove what is over, a little at a time, and wipe what is still to be wiped."""
+        for due, sweep in SWEEPS:
+            while self._is_any(due, now):
+                with self._database.writing() as db:
+                    db.execute(sweep, (now, SWEPT_AT_ONCE))
+        self.wipe(within_s=0.0)
+
+    def _is_any(self, due: str, now: float) -> bool:
+        with self._database.reading() as db:
+            return db.execute(due, (now,)).fetchone() is not None
 
 
 def _record(db: sqlite3.Connection, pseudonym: str) -> bytes | None:

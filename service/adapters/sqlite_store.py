@@ -177,7 +177,7 @@ class SqliteStore:
 
         All of one call is one transaction, and `amend` is asked once.
         """
-        return self._readers.amend(pseudonyms, amend, expires_at=expires_at, now=now)
+        return self._readers.amend(pseudonyms, amend, expires_at=expires_at)
 
     def reader(self, pseudonym: str) -> bytes | None:
         """Return a reader's record, None where there is none."""
@@ -187,13 +187,17 @@ class SqliteStore:
         """Remove a reader's record for good; say whether there was one.
 
         No file holds anything of it then; but what a read of another process keeps in the WAL is
-        wiped by the first write of any process after that read.
+        wiped by the first `let_go` or amendment of any process after that read.
         """
         return self._readers.forget(pseudonym)
 
     def readers(self) -> Iterator[Mapping[str, bytes]]:
         """Read all records by pseudonym, in batches, in no set order."""
         return self._readers.readers()
+
+    def let_go(self, now: float) -> None:
+        """Remove records and sums whose time is over, and finish what `forget` could not."""
+        self._readers.let_go(now)
 
     def activate(self, *, model: str, namespace: str) -> Activation:
         """Make a model active; the one already active keeps its generation."""

@@ -28,10 +28,10 @@ Id = Annotated[
 )
 async def read(request: Request, user_id: Id) -> Response:
     """Answer with all that is kept; neither the id nor what it is kept under is repeated."""
-    histories = running(request).histories
-    record = await histories.record(user_id)
+    service = running(request)
+    record = await service.records.of(user_id)
     stages_of(request).mark("read")
-    return json_response(_answer(record, histories.most))
+    return json_response(_answer(record, service.histories.most))
 
 
 @router.delete(
@@ -42,7 +42,7 @@ async def read(request: Request, user_id: Id) -> Response:
 )
 async def erase(request: Request, user_id: Id) -> Response:
     """Remove all that is kept, for good; where there is nothing (any more), that is 200 too."""
-    erased = await running(request).histories.forget(user_id)
+    erased = await running(request).records.forget(user_id)
     return json_response({"erased": erased})
 
 

@@ -1,6 +1,6 @@
 """What all wire models share: strictness, times, ids, filters, errors."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -25,9 +25,9 @@ def _only_text(value: object) -> object:
 Time = Annotated[AnyTime, Field(strict=False), BeforeValidator(_only_text)]
 Ids = Annotated[list[ArticleId], Field(max_length=MAX_IDS)]
 # What the publisher calls a reader; letters of e-mail addresses and URNs, no separator of paths.
-UserId = Annotated[
-    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:@+=~|-]+$")
-]
+# Clients take `.` and `..` in a path for folders, so no dot comes first.
+_READER: Final = r"^[A-Za-z0-9_:@+=~|-][A-Za-z0-9._:@+=~|-]*$"
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=_READER)]
 # What else makes a cursor is said when it is read: it is refused then, with the reason.
 Cursor = Annotated[
     str,

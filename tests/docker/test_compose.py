@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,12 @@ def test_the_dashboard_asks_the_provisioned_source() -> None:
     file = ROOT / "docker/grafana/provisioning/datasources/prometheus.yml"
     (source,) = yaml.safe_load(file.read_text("utf-8"))["datasources"]
     assert {panel["datasource"]["uid"] for panel in dashboard()["panels"]} == {source["uid"]}
+
+
+def test_each_panel_has_a_description_of_its_own() -> None:
+    """Or none: one that stands twice is wrong in one place."""
+    described = [panel["description"] for panel in dashboard()["panels"] if panel["description"]]
+    assert [one for one, times in Counter(described).items() if times > 1] == []
 
 
 def schema_check(file: Path) -> subprocess.CompletedProcess[str]:

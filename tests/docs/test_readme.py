@@ -102,6 +102,16 @@ def soaked() -> Figures:
     return [f"{figures['last_mib']:.1f}", f"{ratio:.2f}", f"{figures['peak_mib']:.0f}"]
 
 
+def fed(store: str) -> Figures:
+    """Return events a second and the ratio of the tails; of Redis what a reader takes up too."""
+    figures, sent = read("benchmarks/results/feedback.json")["figures"][store], settings("feedback")
+    rate, ratio = figures["events_per_s"]["median"], f"{figures['p99_ratio']['median']:.2f}"
+    if store == "sqlite":
+        return [f"{rate:,.0f}", f"{sent['rate']:.0f}", ratio]
+    size = f"{figures['redis_bytes_per_reader_mean'] / 1e3:.1f}"
+    return [f"{rate:,.0f}", ratio, size, f"{sent['events'] / sent['readers']:.0f}"]
+
+
 def finding(mode: str, retrieval: str = "auto") -> str:
     """Return the nDCG@10 of a mode of search over HTTP, by default as the service ships."""
     means = read("benchmarks/results/finding.json")["figures"][retrieval]["mean_low_high"]
@@ -142,6 +152,8 @@ def expected() -> dict[str, Figures]:
             finding("dense"),
             finding("bm25"),
         ],
+        "200,000 events": fed("sqlite"),
+        "the same events": fed("redis"),
         "memory of the service": soaked(),
         "joint learning": [
             f"{speed('training', '', 'ours_examples_per_s'):.0f}",
@@ -176,6 +188,8 @@ def amounts() -> dict[str, Figures]:
         "recommendations, 65,000": [catalogue, f"{HISTORY}"],
         "`/v1/rank`": [f"{HISTORY}", f"{CANDIDATES}"],
         "search over HTTP": [f"{found['queries']}"],
+        "200,000 events": [f"{settings('feedback')['events']:,}"],
+        "the same events": [],
         "memory of the service": [f"{soaked['requests']:,}", f"{soaked['articles']:,}"],
         "joint learning": [f"{rows}"],
         "reading a log": [f"{log['impressions'] / 1e6:.1f}", f"{log['mib'] * MIB / 1e9:.1f}"],

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tests.builders import a_catalogue
 from tests.faults.requests import ROUTES
 from tests.problem_shape import check_log
 from tests.redis_server import RedisServer
+from tests.service.events import a_click
 from tests.serving import Service, degraded, ids_of, percentile, serving
 from tests.waiting import wait_until
 
@@ -37,16 +37,6 @@ NEED_THE_STORE = {
     "POST /v1/feedback",
     "GET /v1/users/{id}",
     "DELETE /v1/users/{id}",
-}
-LINES = {
-    "POST /v1/news:batch": {"id": "B1", "title": "x"},
-    "POST /v1/feedback": {
-        "event_id": "e-1",
-        "type": "click",
-        "user_id": "reader-1",
-        "news_id": "N1",
-        "at": datetime.now(UTC).isoformat(),
-    },
 }
 SANE_EXITS = {0, -signal.SIGTERM}
 
@@ -103,8 +93,7 @@ def test_a_reader_whose_history_is_out_of_reach_is_answered_as_one_unknown(
     service: Service, own_redis: RedisServer
 ) -> None:
     """At once and with the reason, while the store hangs and when it is known to be lost."""
-    click = {**LINES["POST /v1/feedback"], "at": datetime.now(UTC).isoformat()}
-    assert service.client.post("/v1/feedback", json=[click]).json()["accepted"] == 1
+    assert service.client.post("/v1/feedback", json=[a_click()]).json()["accepted"] == 1
     asked = {"json": {"user_id": "reader-1"}}
     known, _ = _timed(service, "POST", "/v1/recommendations", **asked)
     assert (known.json()["strategy"], known.json()["degraded"]) == ("personal", [])
@@ -128,12 +117,13 @@ def test_during_an_outage_what_needs_the_store_is_503(
     All other routes answer from memory.
     """
     own_redis.kill()
+    lines = {"POST /v1/news:batch": {"id": "B1", "title": "x"}, "POST /v1/feedback": a_click()}
     for route, body in ROUTES.items():
         method, path = route.split()
         sent: dict[str, Any] = {"json": body} if body is not None else {}
-        if route in LINES:
+        if route in lines:
             kind = {"content-type": "application/x-ndjson"}
-            sent = {"content": json.dumps(LINES[route]), "headers": kind}
+            sent = {"content": json.dumps(lines[route]), "headers": kind}
         answer, took = _timed(service, method, path.replace("{id}", "N1"), **sent)
         assert took < QUICK_S + MARGIN_S, route
         if route in NEED_THE_STORE:

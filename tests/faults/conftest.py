@@ -7,6 +7,7 @@ import pytest
 
 from tests.builders import a_bundle, a_catalogue
 from tests.problem_shape import check_log
+from tests.redis_server import RedisServer
 from tests.serving import Service, serving
 
 
@@ -29,6 +30,23 @@ def service(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
             assert running.client.put(f"/v1/news/{article.id}", json=body).status_code == 200
         yield running
         check_nothing_went_wrong(running)
+
+
+@pytest.fixture
+def durable_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a Redis that has every write on disk before it answers."""
+    server = RedisServer(tmp_path / "redis", "--appendonly", "yes", "--appendfsync", "always")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Name a durable store of each kind."""
+    if request.param == "redis":
+        redis: RedisServer = request.getfixturevalue("durable_redis")
+        return redis.url
+    return f"sqlite:///{tmp_path}/store.sqlite"
 
 
 def check_nothing_went_wrong(running: Service) -> None:

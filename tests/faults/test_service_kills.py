@@ -100,23 +100,6 @@ class Writers:
                 self.in_flight -= 1
 
 
-@pytest.fixture
-def durable_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a Redis that has every write on disk before it answers."""
-    server = RedisServer(tmp_path / "redis", "--appendonly", "yes", "--appendfsync", "always")
-    yield server
-    server.kill()
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Name a durable store of each kind."""
-    if request.param == "redis":
-        redis: RedisServer = request.getfixturevalue("durable_redis")
-        return redis.url
-    return f"sqlite:///{tmp_path}/store.sqlite"
-
-
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_kills_of_the_service_lose_nothing_acknowledged(
     rounds: int, store: str, tiny_bundle: Path, tmp_path: Path

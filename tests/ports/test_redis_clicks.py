@@ -1,18 +1,25 @@
 """What is peculiar to the sums of clicks in Redis: marks, gaps, damage; and imports' times."""
 
+from collections.abc import Callable, Sequence
+
 import pytest
 
 from service.adapters import redis_layout as layout
+from service.adapters.frames import ignore
+from service.adapters.redis_clicks import SUMS_AT_ONCE, RedisClicks
+from service.adapters.redis_link import RedisLink, Reply, Servers
 from service.adapters.redis_readers import HOT_KEPT
+from service.adapters.redis_servers import connector
 from service.errors import StoreUnavailable
 from tests.amending import SPAN, SPANS, a_pseudonym, amend, count, counted, one_more, records, told
 from tests.redis_server import RedisServer
 from tests.stores import Shelf
 
 A = a_pseudonym("A")
-SHARD = layout.shard_of(A)
-KEY, CLICKS = layout.reader_key(A), layout.clicks_key(SHARD, SPAN.name)
-HOT, NUMBER = layout.hot_key(SHARD), layout.write_key(SHARD)
+# Where a process counts clicks first, on one server.
+HOME = 0
+KEY, CLICKS = layout.reader_key(A), layout.clicks_key(HOME, SPAN.name)
+HOT, NUMBER = layout.hot_key(HOME), layout.write_key(HOME)
 
 
 # --- marks --------------------------------------------------------------------------------------
@@ -60,7 +67,7 @@ def test_a_mark_from_before_what_is_known_of_tells_too_little(
     store = redis_shelf.open()
     count(store, {"N1": 1.0})
     early = store.clicks(SPANS, ()).mark
-    for part in range(3):
+    for part in range(HOT_KEPT // 1_000 + 1):
         count(store, {f"M{part}-{i}": 1.0 for i in range(1_000)})
     assert redis_server.run("ZCARD", HOT) == HOT_KEPT
     late = store.clicks(SPANS, early).mark
@@ -69,6 +76,49 @@ def test_a_mark_from_before_what_is_known_of_tells_too_little(
     assert store.clicks(SPANS, early).is_whole
     since = store.clicks(SPANS, late)
     assert (told(since), since.is_whole) == ({SPAN: {"N1": 2.0, "N2": 1.0}}, False)
+
+
+# --- looks --------------------------------------------------------------------------------------
+
+
+def test_a_look_asks_for_what_there_is_a_few_hundred_sums_at_a_time(
+    redis_shelf: Shelf, redis_server: RedisServer
+) -> None:
+    """Shards that counted nothing are not asked, and nobody waits long for a thread that reads."""
+    store = redis_shelf.open()
+    count(store, {"N1": 1.0})
+    mark = store.clicks(SPANS, ()).mark
+    redis_server.run("CONFIG", "RESETSTAT")
+    count(store, {f"N{i}": 1.0 for i in range(2 * SUMS_AT_ONCE)})
+    assert len(told(store.clicks(SPANS, mark))[SPAN]) == 2 * SUMS_AT_ONCE
+    calls = redis_server.run("INFO", "commandstats")
+    assert calls["cmdstat_hmget"]["calls"] == 2  # type: ignore[index]
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_clicks_counted_amid_a_look_are_told_by_this_or_the_next(
+    redis_shelf: Shelf, redis_server: RedisServer, step: int
+) -> None:
+    """Also when they are the first of their shard."""
+    store = redis_shelf.open()
+    count(store, {"N1": 1.0})
+    known = {SPAN: {"N1": 1.0}}
+    mark = store.clicks(SPANS, ()).mark
+    count(store, {"N1": 1.0})
+
+    def count_elsewhere() -> None:
+        redis_server.run("HINCRBYFLOAT", layout.clicks_key(7, SPAN.name), "N1", "1.0")
+        redis_server.run("ZADD", layout.hot_key(7), 5, "", 5, "N1")
+        redis_server.run("SET", layout.write_key(7), 5)
+
+    link = _Interrupted(connector(redis_server.url, timeout_s=5.0), step, count_elsewhere)
+    looked = RedisClicks(link, ignore).clicks(SPANS, mark)
+    assert not link.is_to_come
+    for clicks in (looked, store.clicks(SPANS, looked.mark)):
+        assert not clicks.is_whole
+        known[SPAN] |= told(clicks).get(SPAN, {})
+    assert known == counted(store) == {SPAN: {"N1": 3.0}}
+    link.close()
 
 
 # --- damage -------------------------------------------------------------------------------------
@@ -152,3 +202,25 @@ def test_an_import_of_an_earlier_build_has_no_time(
     assert table is not None
     assert (dict(table.weights), table.at) == ({"N1": 0.25}, 1_700_000_000.125)
     assert len(redis_server.run("KEYS", "*:pop:*")) == 1  # type: ignore[arg-type]
+
+
+class _Interrupted(RedisLink):
+    """Lets something happen before one of its round trips."""
+
+    def __init__(
+        self, connect: Callable[[], Servers], step: int, happens: Callable[[], None]
+    ) -> None:
+        super().__init__(connect)
+        self._step, self._happens = step, happens
+
+    @property
+    def is_to_come(self) -> bool:
+        """Say whether there were too few round trips."""
+        return self._step >= 0
+
+    def pipeline(self, commands: Sequence[layout.Command]) -> list[Reply]:
+        """Send commands, after what happens."""
+        if self._step == 0:
+            self._happens()
+        self._step -= 1
+        return super().pipeline(commands)

@@ -3,11 +3,13 @@
 import random
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
 from service.adapters import redis_layout as layout
+from service.adapters.redis_readers import TURN_S
 from service.errors import StoreFull, StoreUnavailable
 from service.ports import Amendment, Store
 from service.readers import MOST_BYTES, Event, Kind, Record, taken
@@ -26,9 +28,10 @@ from tests.stores import Shelf, a_publication, put, quickly_refused, redis_store
 from tests.waiting import wait_until
 
 A, B = a_pseudonym("A"), a_pseudonym("B")
-SHARD = layout.shard_of(A)
-KEY, CLICKS = layout.reader_key(A), layout.clicks_key(SHARD, SPAN.name)
-HOT, NUMBER = layout.hot_key(SHARD), layout.write_key(SHARD)
+# Where a process counts clicks first, on one server.
+HOME = 0
+KEY, CLICKS = layout.reader_key(A), layout.clicks_key(HOME, SPAN.name)
+HOT, NUMBER = layout.hot_key(HOME), layout.write_key(HOME)
 HOUR_MS = 3_600_000
 # Of one key: its name, its entry among the keys and among those that expire. Allocators round up.
 KEY_BYTES, ROUNDED = 256, 1.25
@@ -57,12 +60,12 @@ def proxy(redis_shelf: Shelf, redis_server: RedisServer) -> Iterator[Proxy]:
 def test_the_layout_of_readers_is_as_written_down(
     redis_shelf: Shelf, redis_server: RedisServer
 ) -> None:
-    """A reader has one key, and shares three with the other readers of the shard."""
+    """A reader has one key, in a shard; the clicks have three, in the home of who counts them."""
     store = redis_shelf.open()
     keep(store, A, b"record", {SPAN: {"N1": 0.5}})
-    tag = b"nb:{s%02d}" % SHARD
-    names = (b":u:" + A.encode(), b":clicks:86400:619", b":hot", b":w")
-    assert set(_keys(redis_server)) == {b"nb:{meta}", *(tag + name for name in names)}
+    counting = {b"nb:{s00}" + name for name in (b":clicks:86400:619", b":hot", b":w")}
+    reader = b"nb:{s%02d}:u:%b" % (layout.shard_of(A), A.encode())
+    assert set(_keys(redis_server)) == {b"nb:{meta}", reader, *counting}
     assert redis_server.run("GET", KEY) == b"record"
     assert redis_server.run("HGETALL", CLICKS) == {b"N1": b"0.5"}
     assert redis_server.run("ZRANGE", HOT, 0, -1) == [b"", b"N1"]
@@ -74,7 +77,9 @@ def test_the_shard_of_a_reader_never_changes() -> None:
     from redis.cluster import key_slot
 
     assert [layout.shard_of(i) for i in ("0" * 32, A, B)] == [0, 10, 4]
-    assert len({key_slot(key.encode()) for key in (KEY, CLICKS, HOT, NUMBER)}) == 1
+    shard = layout.shard_of(A)
+    counting = (layout.clicks_key(shard, SPAN.name), layout.hot_key(shard), layout.write_key(shard))
+    assert len({key_slot(key.encode()) for key in (KEY, *counting)}) == 1
 
 
 def test_records_and_spans_expire_by_the_clock_of_redis(
@@ -118,22 +123,22 @@ def test_a_reader_takes_little_more_than_the_record(
 # --- conflicts ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_neighbour", [False, True])
+@pytest.mark.parametrize("is_of_group", [False, True])
 def test_what_another_process_wrote_in_between_is_asked_again(
-    redis_shelf: Shelf, *, is_neighbour: bool
+    redis_shelf: Shelf, *, is_of_group: bool
 ) -> None:
-    """A reader of the group, or clicks of another reader of the shard; nothing is lost."""
+    """A reader of the group, or clicks of another one in the same home; nothing is lost."""
     store, other = redis_shelf.open(), redis_shelf.open()
     asked: list[bytes | None] = []
 
     def change(found: Mapping[str, bytes | None]) -> Amendment:
         asked.append(found[A])
         if len(asked) == 1:
-            amend(other, [_neighbour() if is_neighbour else A], one_more)
+            amend(other, [A if is_of_group else B], one_more)
         return one_more(found)
 
     amend(store, [A], change)
-    assert asked == ([None, None] if is_neighbour else [None, b"1"])
+    assert asked == ([None, b"1"] if is_of_group else [None, None])
     assert sum(int(raw) for raw in records(store).values()) == 2
     assert counted(store) == {SPAN: {"N1": 2.0}}
 
@@ -168,8 +173,24 @@ def test_one_who_is_never_fast_enough_is_told(redis_shelf: Shelf) -> None:
     assert (store.reader(A), counted(store)) == (b"7", {})
 
 
+@pytest.mark.slow
+def test_one_whose_turn_does_not_come_is_told(redis_shelf: Shelf) -> None:
+    """Threads of a process amend in turn, and none waits for ever."""
+    store = redis_shelf.open()
+
+    def change(found: Mapping[str, bytes | None]) -> Amendment:
+        with pytest.raises(StoreUnavailable, match="too many wait"):
+            pool.submit(amend, store, [B], one_more).result(timeout=2 * TURN_S)
+        return one_more(found)
+
+    with ThreadPoolExecutor(1) as pool:
+        amend(store, [A], change)
+    amend(store, [A], one_more)
+    assert records(store) == {A: b"2"}
+
+
 def test_a_connection_is_given_back_without_its_watch(redis_shelf: Shelf) -> None:
-    """What is written to the shard later is no conflict of whoever has the connection then."""
+    """What is written later is no conflict of whoever has the connection then."""
     store, other = redis_shelf.open(connections=1), redis_shelf.open()
 
     def refuse(_: Mapping[str, bytes | None]) -> Amendment:
@@ -288,12 +309,6 @@ def _refused_between_reading_and_writing(server: RedisServer, store: Store) -> N
             return one_more(found)
 
         quickly_refused(lambda: amend(store, [A], change), within_s=0.9)
-
-
-def _neighbour() -> str:
-    """Find another reader of A's shard."""
-    names = (a_pseudonym(f"neighbour {i}") for i in range(1_000))
-    return next(name for name in names if layout.shard_of(name) == SHARD)
 
 
 def _a_record(reads: int, impressions: int, clicks: int) -> bytes:

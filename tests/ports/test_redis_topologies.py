@@ -55,7 +55,7 @@ def test_sentinel_names_the_master(server: RedisServer, store: Store, tmp_path: 
     with _sentinel(server, tmp_path) as sentinel, closing(redis_store(sentinel.url)) as found:
         assert get(found).version == 1
         assert put(found, PUBLICATION) == [2]
-        amend(found, READERS, one_more)
+        assert len(amend(found, READERS, one_more)) == 1
         assert records(store) == dict.fromkeys(READERS, b"1")
 
 
@@ -98,7 +98,8 @@ def test_a_cluster_survives_the_death_of_a_master(cluster: RedisCluster) -> None
 def test_readers_of_a_cluster_survive_the_death_of_a_master(cluster: RedisCluster) -> None:
     """However many tries that took: records and clicks agree, for they are written in one step."""
     store = redis_store(cluster.url, timeout_s=1)
-    amend(store, READERS, one_more)
+    made = amend(store, READERS, one_more)
+    assert len(made) == len(set(map(layout.shard_of, READERS)))
     for node in cluster.masters:
         node.run("WAIT", 1, 1_000)
     cluster.nodes[0].kill()

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,17 @@ from service.wire.feedback import FeedbackAnswer
 from tests.service.web import client_of, serving_app
 
 NDJSON = "application/x-ndjson"
-BEGIN = datetime.now(UTC) - timedelta(hours=1)
+
+
+@cache
+def begin() -> datetime:
+    """Return the time that all others are told by: an hour before it was first asked for."""
+    return datetime.now(UTC) - timedelta(hours=1)
 
 
 def at(seconds: float = 0) -> str:
     """Write a time of about an hour ago, and so many seconds."""
-    return (BEGIN + timedelta(seconds=seconds)).isoformat()
+    return (begin() + timedelta(seconds=seconds)).isoformat()
 
 
 def a_click(number: int = 1, **fields: Any) -> dict[str, Any]:

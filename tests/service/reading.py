@@ -1,12 +1,12 @@
 """Readers of tests: their events, and where these go."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
 from service.decay import Decay
 from service.feedback import Feedback, Sent
-from service.histories import Histories
+from service.histories import Histories, Records
 from service.ports import Amendment
 from service.pseudonyms import Pseudonyms
 from service.readers import Event, Kind, Record, taken
@@ -40,26 +40,49 @@ def sent(*ids: str, user: str = "U1", **fields: Any) -> list[Sent]:
 
 
 def a_feedback(
-    store: FlakyStore, executor: Executor, clock: FakeClock, telemetry: Telemetry | None = None
+    store: FlakyStore,
+    executor: Executor,
+    clock: FakeClock,
+    telemetry: Telemetry | None = None,
+    *,
+    known: Container[str] | None = None,
+    pseudonyms: Pseudonyms = PSEUDONYMS,
+    ttl_s: float = TTL_S,
 ) -> Feedback:
-    """Build what takes events to a store."""
-    awaitable = AsyncStore(store, executor)
-    return Feedback(awaitable, PSEUDONYMS, DECAY, clock, telemetry or Telemetry(), ttl_s=TTL_S)
+    """Build what takes events to a store; all articles are known, or those that are named."""
+    return Feedback(
+        AsyncStore(store, executor),
+        pseudonyms,
+        DECAY,
+        clock,
+        telemetry or Telemetry(),
+        lambda ids: [known is None or i in known for i in ids],
+        ttl_s=ttl_s,
+    )
+
+
+def some_records(
+    store: FlakyStore, executor: Executor, clock: FakeClock, **options: Any
+) -> Records:
+    """Build what reads them again."""
+    return Records(
+        AsyncStore(store, executor),
+        options.get("pseudonyms", PSEUDONYMS),
+        clock,
+        options.get("telemetry") or Telemetry(),
+        ttl_s=TTL_S,
+    )
 
 
 def a_histories(
     store: FlakyStore, executor: Executor, clock: FakeClock, **options: Any
 ) -> Histories:
-    """Build what reads them again."""
+    """Build what tells requests of them."""
     return Histories(
-        AsyncStore(store, executor),
-        options.pop("pseudonyms", PSEUDONYMS),
-        clock,
-        options.pop("telemetry", None) or Telemetry(),
-        options.pop("is_lost", lambda: False),
-        ttl_s=TTL_S,
+        some_records(store, executor, clock, **options),
+        options.get("is_lost", lambda: False),
         most=50,
-        timeout_s=options.pop("timeout_s", 10.0),
+        timeout_s=options.get("timeout_s", 10.0),
     )
 
 

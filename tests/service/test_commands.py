@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -233,7 +234,17 @@ def test_feedback_is_exported_as_a_mind_folder(run: Callable[..., Result], tmp_p
     assert propensities == f"e1\t{'a' * 32}\tN1:0.875\n"
 
 
-@pytest.mark.usefixtures("clicks")
+@pytest.fixture
+def far_from_utc() -> Iterator[None]:
+    """Have the clocks of this machine 13 hours ahead."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "FAR-13")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("clicks", "far_from_utc")
 @pytest.mark.parametrize(
     ("flags", "ids"),
     [
@@ -241,30 +252,46 @@ def test_feedback_is_exported_as_a_mind_folder(run: Callable[..., Result], tmp_p
         (("--since", "2023-11-15T01:00:00Z"), ["e3"]),
         (("--since", "2023-11-15T02:00:00+01:00"), ["e3"]),
         (("--until", "2023-11-15T01:00:00"), ["e1"]),
-        (("--until", "2023-11-15"), []),
         (("--since", "0001-01-01T00:00:00+12:00", "--until", "9999-12-31"), ["e1", "e3"]),
     ],
 )
 def test_a_period_is_told_in_utc_or_with_an_offset(
     flags: tuple[str, ...], ids: list[str], run: Callable[..., Result], tmp_path: Path
 ) -> None:
-    """A day begins at midnight."""
+    """A day begins at midnight, wherever the machine stands."""
     target = ("--mind", tmp_path / "mind", *LONG)
     assert run("feedback export", *target, *flags).exit_code == 0
     assert [one.id for one in read_folder(tmp_path / "mind").impressions] == ids
 
 
 @pytest.mark.usefixtures("clicks")
-def test_what_outlived_its_time_is_not_exported(run: Callable[..., Result], tmp_path: Path) -> None:
-    """The time to live is that of the service."""
-    result = run("feedback export", "--mind", tmp_path / "mind")
-    assert "0 impressions of 0 readers" in result.stdout
+@pytest.mark.parametrize("flags", [(*LONG, "--until", "2023-11-15"), ()], ids=["period", "ttl"])
+def test_an_export_of_nothing_fails_in_one_line(
+    flags: tuple[str, ...], run: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Of a period without impressions, or when they outlived the service's time; no folder."""
+    result = run("feedback export", "--mind", tmp_path / "mind", *flags)
+    assert fails_in_one_line(result, "no impressions")
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
+@pytest.mark.parametrize("name", ["typo.sqlite", "no/folder/typo.sqlite"])
+def test_an_export_creates_no_store(
+    name: str, run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt file has nothing to export; neither it nor a folder is there afterwards."""
+    monkeypatch.chdir(tmp_path)
+    for url in (f"sqlite:///{name}", f"sqlite:///{tmp_path}/{name}"):
+        result = run("feedback export", "--mind", tmp_path / "mind", "--store", url)
+        assert fails_in_one_line(result, f"{name}: no such file")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("clicks")
 def test_an_export_onto_something_fails_in_one_line(run: Callable[..., Result], news: Path) -> None:
     """A data set is no place for another one."""
     before = news.read_bytes()
-    assert fails_in_one_line(run("feedback export", "--mind", news.parent), "not empty")
+    assert fails_in_one_line(run("feedback export", "--mind", news.parent, *LONG), "not empty")
     assert news.read_bytes() == before
 
 

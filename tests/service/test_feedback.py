@@ -16,7 +16,6 @@ from service.feedback import AT_ONCE, Feedback, Sent
 from service.ports import Amend, Amendment
 from service.pseudonyms import Pseudonyms
 from service.readers import AHEAD_S, Kind, Verdict
-from service.storage import AsyncStore
 from service.telemetry import Telemetry
 from tests.service.fakes import HOUR, NOW, PATIENCE_S, FakeClock, FlakyStore, until
 from tests.service.reading import (
@@ -106,20 +105,28 @@ async def test_clicks_count_once_and_nothing_else_does(taking: Feedback, store: 
 
 
 async def test_of_a_span_that_is_over_a_click_is_not_counted(
-    taking: Feedback, store: FlakyStore, clock: FakeClock
+    store: FlakyStore, executor: Executor, clock: FakeClock
 ) -> None:
     """It is taken into the record all the same."""
     clock.now = DECAY.span(NOW).ends_at
-    long_ago = replace_ttl(taking, 1_000 * HOUR)
-    assert await long_ago.take(sent("e1", at=NOW) + sent("e2", at=clock.now)) == [ACCEPTED] * 2
-    assert clicks_of(store, clock.now) == {"N1": 1.0}
+    written = amendments_of(store)
+    patient = a_feedback(store, executor, clock, ttl_s=1_000 * HOUR)
+    assert await patient.take(sent("e1", at=NOW) + sent("e2", at=clock.now)) == [ACCEPTED] * 2
+    assert [list(one.clicks) for one in written] == [[DECAY.span(clock.now)]]
     assert len(record_of(store).events) == 2
 
 
-def replace_ttl(taking: Feedback, ttl_s: float) -> Feedback:
-    """Keep more of readers."""
-    taking._ttl_s = ttl_s
-    return taking
+def amendments_of(store: FlakyStore) -> list[Amendment]:
+    """Give a list of what is written from now on."""
+    written, amend = list[Amendment](), store.inner.amend
+
+    def noted(pseudonyms: Sequence[str], change: Amend, **options: Any) -> list[Amendment]:
+        made = amend(pseudonyms, change, **options)
+        written.extend(made)
+        return made
+
+    store.inner.amend = noted
+    return written
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -326,8 +333,34 @@ async def test_before_the_key_of_pseudonyms_is_known_nothing_is_taken(
     store: FlakyStore, executor: Executor, clock: FakeClock
 ) -> None:
     """And nothing written."""
-    awaitable = AsyncStore(store, executor)
-    taking = Feedback(awaitable, Pseudonyms(lambda: None), DECAY, clock, Telemetry(), ttl_s=TTL_S)
+    taking = a_feedback(store, executor, clock, pseudonyms=Pseudonyms(lambda: None))
     with pytest.raises(NotReady):
         await taking.take(sent("e1"))
     assert "amend" not in store.calls
+
+
+async def test_a_click_on_what_nobody_published_is_kept_and_counts_for_nothing(
+    store: FlakyStore, executor: Executor, clock: FakeClock
+) -> None:
+    """Made-up articles fill nothing but their reader's own record."""
+    taking = a_feedback(store, executor, clock, known={"N1"})
+    sent = [Sent("U1", an_event("e1", ids=("N1",))), Sent("U1", an_event("e2", ids=("N2",)))]
+    assert await taking.take(sent) == [Verdict.ACCEPTED, Verdict.ACCEPTED]
+    assert set(record_of(store).read) == {"N1", "N2"}
+    sums = store.clicks(DECAY.live(clock()), ()).sums.values()
+    assert [list(of) for of in sums if of] == [["N1"]]
+
+
+async def test_a_record_outlives_what_it_may_be_asked_for(
+    store: FlakyStore, executor: Executor, clock: FakeClock
+) -> None:
+    """One event from a little ahead is in time a little longer, and known for as long."""
+    taking = a_feedback(store, executor, clock)
+    event = Sent("U1", an_event("e1", at=clock() + AHEAD_S))
+    assert await taking.take([event]) == [Verdict.ACCEPTED]
+    for seconds in (TTL_S, AHEAD_S):
+        clock.now += seconds
+        store.let_go(clock())
+        assert await taking.take([event]) == [Verdict.DUPLICATE]
+    clock.now += 1
+    assert await taking.take([event]) == [Verdict.TOO_OLD]

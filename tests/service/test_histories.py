@@ -10,10 +10,10 @@ import pytest
 from service.errors import NotReady, ReaderUnknown, StoreUnavailable
 from service.histories import Reading
 from service.pseudonyms import Pseudonyms
-from service.readers import Kind
+from service.readers import Kind, Record
 from service.telemetry import Telemetry
 from tests.service.fakes import HOUR, NOW, PATIENCE_S, FakeClock, FlakyStore
-from tests.service.reading import TTL_S, a_histories, an_event, keep, keep_raw
+from tests.service.reading import TTL_S, a_histories, an_event, keep, keep_raw, some_records
 
 pytestmark = pytest.mark.anyio
 
@@ -56,13 +56,25 @@ async def test_what_is_too_old_no_longer_counts(
     """Each entry by its own time, also where nobody has written the record since."""
     keep(store, EVENTS)
     histories = a_histories(store, executor, clock)
+    records = some_records(store, executor, clock)
     clock.now = NOW - 15 + TTL_S
     assert await histories.of("U1") == Reading(["N1"], ["N1"], ["N3"])
-    assert [event.id for event in (await histories.record("U1")).events] == ["e3", "e4"]
+    assert [event.id for event in (await records.of("U1")).events] == ["e3", "e4"]
     clock.now = NOW + TTL_S
     assert await histories.of("U1") == Reading([], [], [])
     with pytest.raises(ReaderUnknown):
-        await histories.record("U1")
+        await records.of("U1")
+
+
+async def test_an_answer_waits_for_no_event_to_be_read(
+    store: FlakyStore, executor: Executor, clock: FakeClock
+) -> None:
+    """Not even where old ones are due to go: a log may be long, and no answer needs it."""
+    unreadable = Record({"N1": NOW}, log=b"\nno JSON", oldest=NOW - HOUR)
+    keep_raw(store, unreadable.to_bytes())
+    clock.now = NOW - 1 + TTL_S
+    reading = await a_histories(store, executor, clock).of("U1")
+    assert reading == Reading(["N1"], ["N1"], [])
 
 
 async def test_a_slow_store_is_waited_for_a_moment_only(
@@ -75,7 +87,7 @@ async def test_a_slow_store_is_waited_for_a_moment_only(
     histories = a_histories(store, executor, clock, timeout_s=0.025)
     started = time.monotonic()
     assert await histories.of("U1") is None
-    assert 0.02 < time.monotonic() - started < 1.0
+    assert 0.02 < time.monotonic() - started < PATIENCE_S
     is_open.set()
 
 
@@ -112,9 +124,10 @@ async def test_a_store_that_fails_leaves_the_answer_without_a_history(
 ) -> None:
     """Who asks for a record or its removal is told the error."""
     histories = a_histories(store, executor, clock)
+    records = some_records(store, executor, clock)
     store.is_down = True
     assert await histories.of("U1") is None
-    for asked in (histories.record("U1"), histories.forget("U1")):
+    for asked in (records.of("U1"), records.forget("U1")):
         with pytest.raises(StoreUnavailable):
             await asked
 
@@ -124,8 +137,9 @@ async def test_before_the_key_is_known_there_is_no_history(
 ) -> None:
     """Neither is there anything to show or to remove."""
     histories = a_histories(store, executor, clock, pseudonyms=Pseudonyms(lambda: None))
+    records = some_records(store, executor, clock, pseudonyms=Pseudonyms(lambda: None))
     assert await histories.of("U1") is None
-    for asked in (histories.record("U1"), histories.forget("U1")):
+    for asked in (records.of("U1"), records.forget("U1")):
         with pytest.raises(NotReady):
             await asked
     assert store.calls == []
@@ -138,14 +152,15 @@ async def test_a_record_tells_all_that_is_kept(
     keep(store, EVENTS)
     keep(store, EVENTS, user="U2")
     histories = a_histories(store, executor, clock)
-    record = await histories.record("U1")
+    records = some_records(store, executor, clock)
+    record = await records.of("U1")
     assert record.events == sorted(EVENTS, key=lambda event: event.at)
-    assert await histories.forget("U1")
-    assert not await histories.forget("U1")
+    assert await records.forget("U1")
+    assert not await records.forget("U1")
     assert await histories.of("U1") == Reading([], [], [])
     with pytest.raises(ReaderUnknown):
-        await histories.record("U1")
-    assert await histories.record("U2") == record
+        await records.of("U1")
+    assert await records.of("U2") == record
 
 
 async def test_a_damaged_record_is_nothing_and_counted(
@@ -155,10 +170,11 @@ async def test_a_damaged_record_is_nothing_and_counted(
     telemetry = Telemetry()
     keep_raw(store, b"damaged")
     histories = a_histories(store, executor, clock, telemetry=telemetry)
+    records = some_records(store, executor, clock, telemetry=telemetry)
     assert await histories.of("U1") == Reading([], [], [])
     value = telemetry.registry.get_sample_value
     assert value("newsbert_vectors_rejected_total", {"reason": "reader"}) == 1
-    assert await histories.forget("U1")
+    assert await records.forget("U1")
 
 
 async def test_a_record_of_later_is_no_older_by_that(

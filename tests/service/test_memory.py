@@ -1,5 +1,7 @@
 """Large work in the background leaves nothing behind."""
 
+import asyncio
+import gc
 import os
 import platform
 
@@ -7,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.memory import TidyExecutor, give_back
+from service.memory import TidyExecutor, give_back, spare
+from tests.service.fakes import until
 from tests.serving import resident_bytes
 
 CHUNKS, CHUNK_BYTES = 2_000, 64 * 1024
@@ -57,3 +60,21 @@ def test_a_tidy_pool_gives_results_and_errors() -> None:
         assert pool.submit(sorted, [1, 2], reverse=True).result() == [2, 1]
         with pytest.raises(ZeroDivisionError):
             pool.submit(divmod, 1, 0).result()
+
+
+@pytest.mark.anyio
+async def test_the_collector_passes_over_a_catalogue_from_when_it_is_there() -> None:
+    """And over the next one that takes its place; in between it is left alone."""
+    kept = [object()]
+    sparing = asyncio.create_task(spare(lambda: kept[0], pause_s=0.001))
+    try:
+        await until(lambda: gc.get_freeze_count() > 0)
+        frozen = gc.get_freeze_count()
+        held = [[n] for n in range(50_000)]
+        await asyncio.sleep(0.05)
+        assert gc.get_freeze_count() <= frozen
+        kept[0] = object()
+        await until(lambda: gc.get_freeze_count() >= frozen + len(held))
+    finally:
+        sparing.cancel()
+        gc.unfreeze()

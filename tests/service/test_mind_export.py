@@ -14,7 +14,7 @@ from contract.mind import MindFolder, read_folder
 from service.adapters.memory_store import MemoryStore
 from service.errors import StoreUnavailable
 from service.mind_export import HISTORY, told
-from service.mind_folder import Exported, Period, export
+from service.mind_folder import Exported, NothingShown, Period, export
 from service.readers import Event, Kind, Record, taken
 from tests.service.fakes import NOW, SPACE, a_publication
 
@@ -270,7 +270,6 @@ def test_the_articles_mentioned_are_there_by_id(tmp_path: Path) -> None:
         (Period(since=NOW + 20), ["2", "3"]),
         (Period(until=NOW + 20), ["1"]),
         (Period(NOW + 15, NOW + 25), ["2"]),
-        (Period(NOW + 40), []),
     ],
 )
 def test_a_period_has_its_first_moment_and_not_its_end(
@@ -283,7 +282,7 @@ def test_a_period_has_its_first_moment_and_not_its_end(
     exported(source, tmp_path / "whole")
     part, whole = (read_folder(tmp_path / name) for name in ("part", "whole"))
     assert part.impressions == [one for one in whole.impressions if one.id in ids]
-    assert (counts.impressions, counts.readers) == (len(ids), bool(ids))
+    assert (counts.impressions, counts.readers) == (len(ids), 1)
     assert counts.strays == (NOW + 22 in period)
 
 
@@ -348,11 +347,10 @@ def test_a_folder_with_anything_in_it_is_kept(tmp_path: Path) -> None:
 def test_an_empty_folder_is_filled_and_missing_parents_are_made(tmp_path: Path) -> None:
     """Nothing else is left beside it."""
     (tmp_path / "empty").mkdir()
-    for name in ("empty", "new"):
+    for name in ("empty", "new", "far/off"):
         exported(a_source(u=[shown("1", 1, "A")]), tmp_path / name)
-    exported(a_source(), tmp_path / "far" / "off")
     assert content(tmp_path / "empty") == content(tmp_path / "new")
-    assert content(tmp_path / "far" / "off") == {"behaviors.tsv": b"", "news.tsv": b""}
+    assert content(tmp_path / "far" / "off") == content(tmp_path / "new")
     assert names_in(tmp_path) == ["empty", "far", "new"]
 
 
@@ -361,7 +359,16 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     source = a_source(u=[shown("1", 1, "A")], t=[shown("2", 2, "B")])
     source.is_down = True
     with pytest.raises(StoreUnavailable):
-        exported(source, tmp_path / "mind")
+        exported(source, tmp_path / "far" / "mind")
+    assert names_in(tmp_path) == []
+
+
+def test_without_impressions_there_is_no_folder(tmp_path: Path) -> None:
+    """Nothing can be learnt from it; damaged records may be why."""
+    source = a_source(u=[clicked("A", 1), shown("1", 2, "A")])
+    source.records = {"broken": b"nonsense", **source.records}
+    with pytest.raises(NothingShown, match="no impressions in the period; 1 damaged records"):
+        exported(source, tmp_path / "far" / "mind", period=Period(NOW + 3))
     assert names_in(tmp_path) == []
 
 

@@ -108,11 +108,13 @@ async def test_of_an_unknown_reader_there_is_nothing(client: httpx.AsyncClient) 
     assert not await erase(client)
 
 
-@pytest.mark.parametrize("user_id", ["azAZ09._:@+=~|-", "u" * 128, "+49:1", "a@b.c", "~"])
+@pytest.mark.parametrize(
+    "user_id", [*"azAZ09_:@+=~|-", "azAZ09._:@+=~|-", "u" * 128, "+49:1", "a@b.c", "a..", "~."]
+)
 async def test_an_id_in_a_path_is_the_one_of_the_events(
     client: httpx.AsyncClient, user_id: str
 ) -> None:
-    """Every letter that an id may have."""
+    """Every letter that an id may have, and each that it may begin with."""
     await tell(client, a_click(user_id=user_id))
     assert len((await kept(client, user_id))["events"]) == 1
     assert await erase(client, user_id)
@@ -120,11 +122,16 @@ async def test_an_id_in_a_path_is_the_one_of_the_events(
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize(
-    "user_id", ["u" * 129, "a b", "a\n", "a\x00", "{a}", "ä", "💥", "a*", "%s%n"]
+    "user_id",
+    ["u" * 129, "a b", "a\n", "a\x00", "{a}", "ä", "💥", "a*", "%s%n", ".", "..", ".a"],
 )
 async def test_another_id_is_422(client: httpx.AsyncClient, method: str, user_id: str) -> None:
     """Whatever no event could have."""
-    check_problem(await client.request(method, f"/v1/users/{quote(user_id, safe='')}"), 422)
+    # A client would take bare dots for folders, and ask for another path.
+    path = quote(user_id, safe="").replace(".", "%2E")
+    check_problem(await client.request(method, f"/v1/users/{path}"), 422)
+    refused = (await tell(client, a_click(user_id=user_id)))["rejected"]
+    assert [(one["index"], one["code"]) for one in refused] == [(0, "invalid")]
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
@@ -148,17 +155,17 @@ async def test_a_stateless_service_tells_and_erases_what_was_stored(
         assert not await erase(client)
 
 
-class BrokenHistories:
+class BrokenRecords:
     """Raises whatever it is given."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def record(self, user_id: str) -> None:
+    async def of(self, user_id: str) -> None:
         """Raise."""
         raise self.error
 
-    forget = record
+    forget = of
 
 
 @pytest.mark.parametrize(
@@ -174,7 +181,7 @@ async def test_a_store_that_does_not_answer_has_erased_nothing(
 ) -> None:
     """It is to be tried again; no log names the reader."""
     async with serving_app(bundle_path) as app, client_of(app) as client:
-        app.state.running = replace(app.state.running, histories=BrokenHistories(error))
+        app.state.running = replace(app.state.running, records=BrokenRecords(error))
         for method in ("GET", "DELETE"):
             answer = await client.request(method, "/v1/users/the-reader")
             assert answer.status_code == status
