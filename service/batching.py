@@ -72,6 +72,11 @@ class Batcher:
         self._arrived = asyncio.Event()
         self._is_stopped = False
 
+    @property
+    def waiting(self) -> int:
+        """Return how many texts wait for a worker."""
+        return sum(map(len, self._lanes))
+
     async def vectors(
         self, texts: Sequence[str], *, lane: Lane = Lane.INTERACTIVE, timeout_s: float = 30.0
     ) -> list[Vector]:

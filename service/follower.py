@@ -234,6 +234,7 @@ class Follower:
 
     def _note_caught_up(self) -> None:
         self.is_behind, self.is_ready = False, True
+        self._telemetry.confirmed_at.set(self._clock())
 
     def _note_outage(self, error: StoreError) -> None:
         kind = type(error).__name__
@@ -249,4 +250,5 @@ class Follower:
     def _note_size(self) -> None:
         snapshot = self._catalogue.current
         self._telemetry.articles.set(snapshot.size)
+        self._telemetry.changed_at.set(self._clock())
         self._telemetry.generation.set(snapshot.activation.generation)

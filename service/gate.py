@@ -18,6 +18,8 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{1,64}")
 # Operators must get through when readers do not.
 NEVER_SHED = ("/health/", "/metrics")
 RETRY_AFTER = (b"retry-after", b"1")
+# What the parser makes of a request line of two words.
+NO_VERSION = "0.9"
 MAX_HEADER_BYTES = 32 * 1024
 # As long as that of a random UUID, for half its time.
 ID_BYTES = 16
@@ -53,6 +55,8 @@ class Gate:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
             # The parser that uvicorn uses has no limit of its own.
             await _refuse(exchange.send, 431, "headers_too_large", "the headers are too large")
+        elif scope.get("http_version", "1.1") == NO_VERSION:
+            await _refuse(exchange.send, 400, "bad_request", "the request names no version of HTTP")
         elif self._in_flight >= self._max_in_flight and not scope["path"].startswith(NEVER_SHED):
             self._telemetry.shed.inc()
             message = "too many requests are in flight"

@@ -1,6 +1,6 @@
 """Publish and take down: acknowledged once stored, encoded only when the text is new."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,11 @@ class Plan:
     unchanged: list[StoredArticle]
     writes: list[Publication]
     unknown: dict[str, str]
+
+    @property
+    def known(self) -> int:
+        """Return how many of the articles have their vectors stored already."""
+        return len(self.unchanged) + sum(p.vector is not None for p in self.writes)
 
     def publications(self, encoded: Mapping[str, Vector]) -> list[Publication]:
         """Return the writes, complete with the vectors of the texts that were encoded."""
@@ -62,16 +67,27 @@ class Published:
 
 
 class Publisher:
-    """Writes articles with their vectors to the store."""
+    """Writes articles with their vectors to the store.
+
+    `tell` is told of each publish how many vectors were known, and how many texts were encoded.
+    """
 
     def __init__(
-        self, store: AsyncStore, batcher: Batcher, spec: TextSpec, namespace: str, clock: Clock
+        self,
+        store: AsyncStore,
+        batcher: Batcher,
+        spec: TextSpec,
+        namespace: str,
+        clock: Clock,
+        *,
+        tell: Callable[[int, int], object] = lambda *_: None,
     ) -> None:
         self._store = store
         self._batcher = batcher
         self._spec = spec
         self._namespace = namespace
         self._clock = clock
+        self._tell = tell
 
     async def publish(
         self, articles: Sequence[Article], *, lane: Lane, timeout_s: float
@@ -81,6 +97,7 @@ class Publisher:
         stored = await self._store.fetch(ids, namespace=self._namespace)
         planned = plan(articles, stored, self._spec)
         encoded = await self._encode(planned.unknown, lane, timeout_s)
+        self._tell(planned.known, len(encoded))
         publications = planned.publications(encoded)
         versions = await self._store.publish(
             publications, namespace=self._namespace, now=self._clock()

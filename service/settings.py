@@ -87,6 +87,7 @@ class Settings(BaseSettings):
         600.0, gt=0, description="pause between snapshots, if anything has changed"
     )
     max_texts: int = Field(256, ge=1, description="texts of one embeddings request")
+    pages: bool = Field(True, description="serve the pages for people, at / and /status")
 
     def as_environment(self) -> dict[str, str]:
         """Return the settings as variables, for worker processes to read back."""

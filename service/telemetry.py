@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -14,6 +15,8 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
         self.requests = Histogram(
             "newsbert_request_seconds",
             "Time to answer, by route template and status.",
@@ -21,43 +24,53 @@ class Telemetry:
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
-        self.in_flight = Gauge(
-            "newsbert_requests_in_flight", "Requests being answered.", registry=self.registry
-        )
-        self.shed = Counter(
-            "newsbert_requests_shed", "Requests refused under overload.", registry=self.registry
-        )
-        self.strategies = Counter(
+        self.in_flight = gauge("newsbert_requests_in_flight", "Requests being answered.")
+        self.shed = counter("newsbert_requests_shed", "Requests refused under overload.")
+        self.strategies = counter(
             "newsbert_pages",
             "Pages of articles by strategy: recommendations, lists and searches.",
             ("strategy",),
-            registry=self.registry,
         )
-        self.rejected_vectors = Counter(
+        self.rejected_vectors = counter(
             "newsbert_vectors_rejected",
             "Stored vectors and readers' records that were damaged or of another space.",
             ("reason",),
-            registry=self.registry,
         )
-        self.feedback = Counter(
+        self.feedback = counter(
             "newsbert_feedback_events",
             "Events of readers by kind and by what became of them.",
             ("kind", "verdict"),
-            registry=self.registry,
         )
-        self.articles = Gauge(
-            "newsbert_articles", "Articles in the snapshot.", registry=self.registry
+        self.texts = counter(
+            "newsbert_texts", "Texts published here: of a known vector, or encoded.", ("vector",)
         )
-        self.generation = Gauge(
-            "newsbert_generation", "Generation of the activation.", registry=self.registry
+        self.encoder_waiting = gauge("newsbert_encoder_waiting", "Texts that wait for the encoder.")
+        self.articles = gauge("newsbert_articles", "Articles in the snapshot.")
+        self.index_rows = gauge(
+            "newsbert_index_rows", "Articles that an index has; 0 where all of them are searched."
         )
-        self.store_up = Gauge(
-            "newsbert_store_up", "1 while the store answers.", registry=self.registry
+        self.changed_at = gauge(
+            "newsbert_snapshot_changed_timestamp_seconds",
+            "When the snapshot last took over a change.",
         )
+        self.confirmed_at = gauge(
+            "newsbert_snapshot_confirmed_timestamp_seconds",
+            "When the snapshot was last known to equal the store.",
+        )
+        self.model = gauge(
+            "newsbert_model_info", "1; names the model that serves.", ("model", "namespace")
+        )
+        self.generation = gauge("newsbert_generation", "Generation of the activation.")
+        self.store_up = gauge("newsbert_store_up", "1 while the store answers.")
 
     def rejected(self, reason: str) -> None:
         """Count a stored vector that was refused."""
         self.rejected_vectors.labels(reason).inc()
+
+    def published(self, known: int, encoded: int) -> None:
+        """Count texts to publish by whether their vectors were known."""
+        self.texts.labels("known").inc(known)
+        self.texts.labels("encoded").inc(encoded)
 
     def page(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

@@ -10,7 +10,13 @@ from service.problems import TABLE
 MARKER = "XyZZyPlugh"
 MAX_PROBLEM_BYTES = 1_024
 # What the framework itself finds wrong, before any route.
-GENERAL = {404: "not_found", 405: "method_not_allowed", 422: "invalid", 431: "headers_too_large"}
+GENERAL = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    422: "invalid",
+    431: "headers_too_large",
+}
 CODES = {status: {code for _, s, code in TABLE if s == status} for _, status, _ in TABLE}
 
 

@@ -173,10 +173,11 @@ def test_an_invalid_configuration_is_noticed(tmp_path: Path) -> None:
 
 @needs_nginx
 def test_the_routes_of_the_service_are_let_through(balancer: Balancer) -> None:
-    """What is versioned, the health of a replica and the description of the interface."""
-    for path in ("/v1/recommendations", "/v1/news/S0001", "/health/ready", "/openapi.json"):
+    """What is versioned, a replica's health, the interface's description, the reader's page."""
+    paths = ("/v1/recommendations", "/v1/news/S0001", "/health/ready", "/openapi.json")
+    for path in (*paths, "/", "/page/reader.js"):
         assert balancer.send("GET", path)[0] == 200
-    assert len(balancer.asked) == 4
+    assert len(balancer.asked) == 6
 
 
 @needs_nginx

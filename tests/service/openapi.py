@@ -17,6 +17,7 @@ OTHERS = (
     (404, "not_found", "No such route."),
     (405, "method_not_allowed", "The route has no such method; `Allow` lists those it has."),
     (422, "invalid", MEANINGS[422]),
+    (400, "bad_request", "The request names no version of HTTP."),
     (431, "headers_too_large", "The headers are over 32 KiB."),
     (500, "unexpected", "A defect of this service; the log has it under the request's id."),
 )
