@@ -18,7 +18,7 @@ from service.decay import Decay
 from service.errors import Overloaded
 from service.ports import Amendment, Clock, Span
 from service.pseudonyms import Pseudonyms
-from service.readers import AHEAD_S, Event, Kind, Record, RecordDamaged, Verdict, taken
+from service.readers import AHEAD_S, Event, Kind, Record, Verdict, taken
 from service.storage import AsyncStore
 from service.telemetry import Telemetry
 
@@ -176,20 +176,14 @@ class Feedback:
         clicks: dict[Span, dict[str, float]] = {}
         for pseudonym, raw in records.items():
             events = [sent[place].event for place in places[pseudonym]]
-            after = taken(self._record(raw), events, now=now, ttl_s=self._ttl_s)
+            record = Record.kept(raw, self._telemetry.rejected)
+            after = taken(record, events, now=now, ttl_s=self._ttl_s)
             if after.raw is not None:
                 written[pseudonym] = after.raw
             outcomes |= zip(places[pseudonym], after.verdicts, strict=True)
             counted = [event for event in after.taken(events) if _clicked(event) in known]
             self._count(counted, clicks, now)
         return Amendment(written, clicks, outcomes)
-
-    def _record(self, raw: bytes | None) -> Record:
-        try:
-            return Record() if raw is None else Record.of(raw)
-        except RecordDamaged:
-            self._telemetry.rejected("reader")
-            return Record()
 
     def _known(self, events: Iterable[Event]) -> Set[str]:
         ids = list({article_id for event in events if (article_id := _clicked(event))})

@@ -8,7 +8,7 @@ from functools import partial
 from service.errors import NotReady, ReaderUnknown, StoreError
 from service.ports import Clock
 from service.pseudonyms import Pseudonyms
-from service.readers import Record, RecordDamaged
+from service.readers import Record
 from service.storage import AsyncStore
 from service.telemetry import Telemetry
 
@@ -42,14 +42,14 @@ class Records:
 
     async def of(self, user_id: str) -> Record:
         """Return all that is kept of a reader; raise ReaderUnknown where that is nothing."""
-        record = await self._read(user_id, self._sound)
+        record = await self._read(user_id, self._kept)
         if record.is_empty:
             raise ReaderUnknown("nothing is kept of this reader")
         return record
 
     async def without_log(self, user_id: str) -> Record:
         """Return what was read and hidden, quickly: old events are not sorted out."""
-        return await self._read(user_id, lambda raw: self._sound(raw).without_log())
+        return await self._read(user_id, lambda raw: self._kept(raw).without_log())
 
     async def forget(self, user_id: str) -> bool:
         """Remove all that is kept of a reader; say whether there was anything."""
@@ -62,12 +62,8 @@ class Records:
         read = self._store.blocking.reader
         return await self._store.run(lambda: parsed(read(pseudonym)).since(earliest))
 
-    def _sound(self, raw: bytes | None) -> Record:
-        try:
-            return Record() if raw is None else Record.of(raw)
-        except RecordDamaged:
-            self._telemetry.rejected("reader")
-            return Record()
+    def _kept(self, raw: bytes | None) -> Record:
+        return Record.kept(raw, self._telemetry.rejected)
 
 
 class Histories:

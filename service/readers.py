@@ -4,7 +4,7 @@ A record is a function of the events it was given, not of their order: late and 
 come to the same. What it holds is bounded, and nothing in it counts beyond the time to live.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import itemgetter
@@ -100,6 +100,15 @@ class Record:
         if version != FORMAT:
             raise RecordDamaged("a reader's record is of an unknown format")
         return cls(read, hidden, line + rest, oldest, floor)
+
+    @classmethod
+    def kept(cls, raw: bytes | None, tell: Callable[[str], object]) -> Self:
+        """Read what a store has; without any, or where that is damaged and told of, begin anew."""
+        try:
+            return cls() if raw is None else cls.of(raw)
+        except RecordDamaged:
+            tell("reader")
+            return cls()
 
     def to_bytes(self) -> bytes:
         """Write the record, a checksum in front."""

@@ -34,27 +34,18 @@ Found = dict[str, list[str]]
 
 
 @pytest.fixture
-def redis_with_files(tmp_path: Path) -> Iterator[RedisServer]:
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     """Run a Redis that has its data in files too."""
     server = RedisServer(tmp_path / "redis", *OPTIONS)
     yield server
     server.kill()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Name a store of each kind."""
-    if request.param == "redis":
-        server: RedisServer = request.getfixturevalue("redis_with_files")
-        return server.url
-    return f"sqlite:///{tmp_path}/store/store.sqlite"
-
-
-def test_nothing_is_left_of_an_erased_reader(url: str, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_nothing_is_left_of_an_erased_reader(store: str, tiny_bundle: Path, tmp_path: Path) -> None:
     """What finds everything before the erasure finds nothing after it."""
     with serving(
         tiny_bundle,
-        url,
+        store,
         tmp_path / "log",
         snapshots=tmp_path / "snapshots",
         snapshot_interval_s=SNAPSHOT_S,
@@ -62,12 +53,12 @@ def test_nothing_is_left_of_an_erased_reader(url: str, tiny_bundle: Path, tmp_pa
         publish(service)
         for reader in (ERASED, OTHER):
             live_with(service, reader)
-        erased, other = needles(url, ERASED), needles(url, OTHER)
-        before = searched(url, tmp_path, {**erased, **other})
+        erased, other = needles(store, ERASED), needles(store, OTHER)
+        before = searched(store, tmp_path, {**erased, **other})
         for one in (erased, other):
             check_kept(before, one)
         kept = told(service, OTHER)
-        counted = clicks(url)
+        counted = clicks(store)
 
         erase(service, ERASED)
         assert service.client.get(f"/v1/users/{ERASED}").status_code == 404
@@ -75,22 +66,22 @@ def test_nothing_is_left_of_an_erased_reader(url: str, tiny_bundle: Path, tmp_pa
         saved = newest(tmp_path)
         publish(service)
         wait_until(lambda: newest(tmp_path) > saved)
-        rewrite(url)
+        rewrite(store)
 
-        after = searched(url, tmp_path, {**erased, **other})
+        after = searched(store, tmp_path, {**erased, **other})
         assert {needle: after[needle] for needle in erased} == {needle: [] for needle in erased}
         check_kept(after, other)
         assert told(service, OTHER) == kept
-        assert clicks(url) == counted, "what was clicked is no part of the reader"
-    ended = searched(url, tmp_path, erased)
+        assert clicks(store) == counted, "what was clicked is no part of the reader"
+    ended = searched(store, tmp_path, erased)
     assert ended == {needle: [] for needle in erased}
 
 
 def test_redis_keeps_old_commands_until_its_file_is_rewritten(
-    redis_with_files: RedisServer, tiny_bundle: Path, tmp_path: Path
+    own_redis: RedisServer, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     """So operators rewrite it (docs/operations.md); the keys themselves are gone at once."""
-    url = redis_with_files.url
+    url = own_redis.url
     with serving(tiny_bundle, url, tmp_path / "log") as service:
         publish(service)
         live_with(service, ERASED)

@@ -5,7 +5,6 @@ what is sent again after it is taken or known, and nothing is counted a second t
 """
 
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from service.ports import Amendment, Store
 from service.pseudonyms import Pseudonyms
 from service.readers import Event, Kind, Record
 from service.settings import Settings
+from tests.faults.crowd import MEMBERS, Crowd
 from tests.problem_shape import check_log
 from tests.redis_server import RedisServer
 from tests.service.events import a_click, an_impression
@@ -32,7 +32,7 @@ from tests.serving import Service, degraded, ids_of, serving
 from tests.stores import durable_store
 from tests.waiting import wait_until
 
-SENDERS, SURELY_IN_FLIGHT, SHARE_OF_ROUNDS = 8, 4, 0.8
+SURELY_IN_FLIGHT, SHARE_OF_ROUNDS = 4, 0.8
 # Fewer than senders: all the time two of them write the same reader's record.
 READERS = 5
 # When a kill comes, in seconds after the senders started.
@@ -44,63 +44,33 @@ DECAY = Decay(3_600 * float(Settings.model_fields["popularity_half_life_h"].defa
 Body = dict[str, Any]
 
 
-class Senders:
-    """Threads that send events of a few readers, some of them twice, until told to stop.
+class Senders(Crowd):
+    """Send events of a few readers, some of them twice.
 
-    `sent` holds every event by its id, `acknowledged` the ids of those answered with 200, and
-    `statuses` every status that was answered; `in_flight` counts requests not yet answered.
+    `sent` holds every event by its id, `acknowledged` the ids of those answered with 200.
     """
 
     def __init__(self, url: str, prefix: str) -> None:
         self.sent: dict[str, Body] = {}
         self.acknowledged: set[str] = set()
-        self.statuses: set[int] = set()
-        self.in_flight = 0
-        self._url, self._prefix = url, prefix
-        self._lock, self._is_over = threading.Lock(), threading.Event()
-        # A client takes long to build on a busy machine: only when all are there, this returns.
-        self._all_ready = threading.Barrier(SENDERS + 1)
-        self._threads = [threading.Thread(target=self._send, args=(i,)) for i in range(SENDERS)]
-        for thread in self._threads:
-            thread.start()
-        self._all_ready.wait()
+        self._mine = [list[Body]() for _ in range(MEMBERS)]
+        self._moments = [random.Random(member) for member in range(MEMBERS)]
+        super().__init__(url, prefix)
 
-    def stop(self) -> None:
-        """Return once all threads have ended."""
-        self._is_over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _send(self, sender: int) -> None:
-        moments, events = random.Random(sender), list[Body]()
-        with httpx.Client(base_url=self._url, timeout=10) as client:
-            self._all_ready.wait()
-            while not self._is_over.is_set():
-                number = f"{self._prefix}-{sender}-{len(events)}"
-                fresh = some_events(number, f"{self._prefix}-{moments.randrange(READERS)}")
-                again = moments.sample(events, 1) if events else []
-                events += fresh
-                self._post(client, [*fresh, *again])
-
-    def _post(self, client: httpx.Client, events: list[Body]) -> None:
-        ids = {event["event_id"]: event for event in events}
-        with self._lock:
-            self.in_flight += 1
+    def turn(self, client: httpx.Client, member: int, number: int) -> None:
+        """Send some new events, and one that was sent before."""
+        moments, mine = self._moments[member], self._mine[member]
+        reader = f"{self.prefix}-{moments.randrange(READERS)}"
+        fresh = some_events(f"{self.prefix}-{member}-{number}", reader)
+        again = moments.sample(mine, 1) if mine else []
+        mine += fresh
+        ids = {event["event_id"]: event for event in (*fresh, *again)}
+        with self.lock:
             self.sent |= ids
-        try:
-            answer = client.post("/v1/feedback", json=events)
-            self.statuses.add(answer.status_code)
-            if answer.status_code == 200:
-                assert answer.json()["rejected"] == []
-                self.acknowledged |= ids.keys()
-            else:
-                time.sleep(0.01)
-        except httpx.TransportError:
-            # Nothing was acknowledged: what became of the events is not known.
-            self._is_over.wait(0.01)
-        finally:
-            with self._lock:
-                self.in_flight -= 1
+        answer = self.ask(client, "POST", "/v1/feedback", [*fresh, *again])
+        if answer is not None and answer.status_code == 200:
+            assert answer.json()["rejected"] == []
+            self.acknowledged |= ids.keys()
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
@@ -145,7 +115,7 @@ def test_lost_events_are_seen(tiny_bundle: Path, tmp_path: Path) -> None:
     try:
         with serving(tiny_bundle, forgetful.url, tmp_path) as service:
             senders = Senders(service.url, "r")
-            wait_until(lambda: len(senders.acknowledged) > 2 * SENDERS)
+            wait_until(lambda: len(senders.acknowledged) > 2 * MEMBERS)
             forgetful.restart()
             senders.stop()
             with opened(forgetful.url) as kept, pytest.raises(AssertionError, match="are lost"):

@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from contract.bundle import open_bundle
 from service.adapters.stores import open_store
 from service.refresh import CHUNK
 from tests.builders import WORDS, a_title
+from tests.faults.crowd import MEMBERS, Crowd
 from tests.problem_shape import check_log
 from tests.redis_server import RedisServer
 from tests.serving import (
@@ -35,7 +35,7 @@ from tests.serving import (
     wait_until,
 )
 
-WRITERS, SURELY_IN_FLIGHT, SHARE_OF_ROUNDS = 8, 4, 0.8
+SURELY_IN_FLIGHT, SHARE_OF_ROUNDS = 4, 0.8
 # When a kill comes, in seconds after the writers started.
 EARLIEST_S, LATEST_S = 0.05, 0.35
 OUTAGE_S = 0.3
@@ -46,58 +46,23 @@ ROUNDS = [10, pytest.param(50, marks=pytest.mark.slow)]
 TOPICS = list(WORDS)
 
 
-class Writers:
-    """Threads that publish, each its own articles twice, until told to stop.
+class Writers(Crowd):
+    """Publish, each its own articles twice.
 
-    `acknowledged` maps an id to the number in the last title that was answered with 200; `statuses`
-    holds every status that was answered; `in_flight` counts requests sent and not yet answered.
+    `acknowledged` maps an id to the number in the last title that was answered with 200.
     """
 
     def __init__(self, url: str, prefix: str) -> None:
         self.acknowledged: dict[str, int] = {}
-        self.statuses: set[int] = set()
-        self.in_flight = 0
-        self._url, self._prefix = url, prefix
-        self._lock, self._is_over = threading.Lock(), threading.Event()
-        # A client takes long to build on a busy machine: all write at once, and only then this
-        # returns, or a kill would come before the first write.
-        self._all_ready = threading.Barrier(WRITERS + 1)
-        self._threads = [threading.Thread(target=self._write, args=(i,)) for i in range(WRITERS)]
-        for thread in self._threads:
-            thread.start()
-        self._all_ready.wait()
+        super().__init__(url, prefix)
 
-    def stop(self) -> None:
-        """Return once all threads have ended."""
-        self._is_over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _write(self, writer: int) -> None:
-        with httpx.Client(base_url=self._url, timeout=10) as client:
-            self._all_ready.wait()
-            number = 0
-            while not self._is_over.is_set():
-                self._publish(client, f"{self._prefix}-{writer}-{number // 2}", number)
-                number += 1
-
-    def _publish(self, client: httpx.Client, article_id: str, number: int) -> None:
-        with self._lock:
-            self.in_flight += 1
-        try:
-            body = {"title": a_title(TOPICS[number % 4], number)}
-            answer = client.put(f"/v1/news/{article_id}", json=body)
-            self.statuses.add(answer.status_code)
-            if answer.status_code == 200:
-                self.acknowledged[article_id] = number
-            else:
-                time.sleep(0.01)
-        except httpx.TransportError:
-            # Nothing was acknowledged: what became of the write is not known.
-            self._is_over.wait(0.01)
-        finally:
-            with self._lock:
-                self.in_flight -= 1
+    def turn(self, client: httpx.Client, member: int, number: int) -> None:
+        """Publish the next version."""
+        article_id = f"{self.prefix}-{member}-{number // 2}"
+        body = {"title": a_title(TOPICS[number % 4], number)}
+        answer = self.ask(client, "PUT", f"/v1/news/{article_id}", body)
+        if answer is not None and answer.status_code == 200:
+            self.acknowledged[article_id] = number
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
@@ -120,7 +85,7 @@ def test_kills_of_the_service_lose_nothing_acknowledged(
             everything.update(writers.acknowledged)
         check_recommendable(service, list(everything))
     assert busy >= SHARE_OF_ROUNDS * rounds, "too few kills met writes in flight"
-    assert len(everything) > rounds * WRITERS
+    assert len(everything) > rounds * MEMBERS
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
@@ -173,7 +138,7 @@ def test_the_check_is_seen_to_fail(tiny_bundle: Path, tmp_path: Path) -> None:
     try:
         with serving(tiny_bundle, forgetful.url, tmp_path) as service:
             writers = Writers(service.url, "r")
-            wait_until(lambda: len(writers.acknowledged) > 2 * WRITERS, 30)
+            wait_until(lambda: len(writers.acknowledged) > 2 * MEMBERS, 30)
             forgetful.restart()
             writers.stop()
             with pytest.raises(AssertionError, match="is lost"):

@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -36,54 +35,38 @@ def processes() -> ForkServerContext:
     return context
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a Redis that has each write on disk before it answers."""
-    made = RedisServer(tmp_path / "redis", *AOF)
-    yield made
-    made.kill()
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Name an empty store of each durable kind in turn."""
-    if request.param == "redis":
-        return str(request.getfixturevalue("server").url)
-    return f"sqlite:///{tmp_path}/store.sqlite"
-
-
 @rounds
 def test_a_killed_writer_loses_nothing_acknowledged(
-    processes: ForkServerContext, url: str, tmp_path: Path, rounds: int
+    processes: ForkServerContext, store: str, tmp_path: Path, rounds: int
 ) -> None:
     """Each round kills a process that publishes from eight threads, at a seeded random moment."""
     hits = 0
     for number in range(rounds):
-        since, writer, folder = _start(processes, url, tmp_path, number)
+        since, writer, folder = _start(processes, store, tmp_path, number)
         killed_ns = time.monotonic_ns()
         assert writer.pid is not None
         os.kill(writer.pid, signal.SIGKILL)
         writer.join()
         hits += _is_hit(read_notes(folder), killed_ns)
-        _check(url, since, read_notes(folder))
+        _check(store, since, read_notes(folder))
     assert hits >= SHARE_IN_FLIGHT * rounds
 
 
 @rounds
 def test_a_killed_redis_loses_nothing_acknowledged(
-    processes: ForkServerContext, server: RedisServer, tmp_path: Path, rounds: int
+    processes: ForkServerContext, durable_redis: RedisServer, tmp_path: Path, rounds: int
 ) -> None:
     """Each round kills redis-server under eight writers, at a seeded random moment."""
     hits = 0
     for number in range(rounds):
-        since, writer, folder = _start(processes, server.url, tmp_path, number)
+        since, writer, folder = _start(processes, durable_redis.url, tmp_path, number)
         killed_ns = time.monotonic_ns()
-        server.kill()
+        durable_redis.kill()
         writer.join()
         assert writer.exitcode == 0
-        server.start()
+        durable_redis.start()
         hits += _is_hit(read_notes(folder), killed_ns)
-        _check(server.url, since, read_notes(folder))
+        _check(durable_redis.url, since, read_notes(folder))
     assert hits >= SHARE_IN_FLIGHT * rounds
 
 
